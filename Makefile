@@ -1,0 +1,49 @@
+# Two commands matter: `make book` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install book serve notebooks lint test clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+HTML := _build/html
+INSTALLED := .venv/installed
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Make the virtual environment and install what the book is built with
+
+# The stamp is newer than what it depends on only once everything is installed.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, this is {v.major}.{v.minor}; name another with make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' requirements.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+book: $(INSTALLED) ## Execute the chapters and build the book into _build/html
+	$(BIN)/jupyter-book build .
+	@echo "Open $(HTML)/index.html in a browser, or run: make serve"
+
+serve: book ## Build the book and serve it on http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(HTML)
+
+notebooks: $(INSTALLED) ## Re-run every chapter and clean what is committed of it
+	$(BIN)/python book/notebooks.py
+
+lint: $(INSTALLED) ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
+	$(BIN)/pip check
+	$(BIN)/pytest tests --ignore tests/book
+	$(BIN)/pytest --nbval book
+	$(BIN)/python book/notebooks.py --check
+	$(BIN)/jupyter-book build -W -n --keep-going .
+	$(BIN)/pytest tests/book
+
+clean: ## Remove what was built, and the virtual environment
+	rm -rf _build build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,63 @@
+"""How the book checks itself, and its reader: `agree`, `disagree`, and `check` for exercises."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ddpm_lite.checks import chapter_01, chapter_02
+from ddpm_lite.checks.wrong import DOTS, Wrong
+
+__all__ = ["Wrong", "agree", "check", "disagree"]
+
+CHECKERS: dict[str, Callable[[Any], None]] = {**chapter_01.CHECKERS, **chapter_02.CHECKERS}
+
+
+def agree(what: str, value: Tensor | ArrayLike, expected: Tensor | ArrayLike, atol: float) -> None:
+    """Print that two results agree to `atol` everywhere, or raise AssertionError."""
+    off = _largest_difference(value, expected)
+    if not off <= atol:
+        raise AssertionError(f"{what}: off by {off:.3g}, more than {atol:.3g}")
+    print(f"agrees   {what} (to {atol:.0e})")
+
+
+def disagree(
+    what: str, value: Tensor | ArrayLike, expected: Tensor | ArrayLike, atol: float
+) -> None:
+    """The negative control: print by how much a known mistake fails, or raise AssertionError."""
+    off = _largest_difference(value, expected)
+    if not off > atol:  # NaN is no fair way to fail
+        raise AssertionError(f"{what}: expected to fail by more than {atol:.3g}, off by {off:.3g}")
+    print(f"FAILS    {what} (off by {off:.2g}), as it should")
+
+
+def check(exercise: str, answer: Any) -> None:
+    """Check an answer to an exercise of the book, "2.3" say, and print what to mend.
+
+    An answer of None or ... counts as not given yet. Wrong answers raise nothing, so that
+    the rest of a chapter still runs.
+
+    Raises:
+        KeyError: no exercise of that number has a checker.
+    """
+    if exercise not in CHECKERS:
+        raise KeyError(f"exercise must be one of {', '.join(CHECKERS)}, got {exercise!r}")
+    try:
+        CHECKERS[exercise](answer)
+    except Wrong as wrong:
+        print(f"Exercise {exercise}: not yet. {wrong}")
+    except Exception as error:  # whatever the reader's own code raised
+        hint = f"Your code raised {type(error).__name__}: {error}"
+        print(f"Exercise {exercise}: not yet. {DOTS if 'ellipsis' in str(error) else hint}")
+    else:
+        print(f"Exercise {exercise}: right.")
+
+
+def _largest_difference(value: Tensor | ArrayLike, expected: Tensor | ArrayLike) -> float:
+    a = torch.as_tensor(value, dtype=torch.float64)
+    b = torch.as_tensor(expected, dtype=torch.float64)
+    if b.ndim and a.shape != b.shape:
+        raise AssertionError(f"expected shape {tuple(b.shape)}, got {tuple(a.shape)}")
+    return (a - b).abs().max().item()

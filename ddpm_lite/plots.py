@@ -1,0 +1,160 @@
+"""Figures of the book: one style, one palette, legible in print and without colour.
+
+Every function draws one figure with pyplot and leaves it open, so that a notebook shows it.
+Figures are SVG; `for_dark` recolours one for a dark page.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+__all__ = ["COLORS", "axes", "for_dark", "histograms", "images", "lines", "setup"]
+
+INK, PALE, PAPER = "#24292f", "#d0d7de", "#ffffff"
+# Okabe and Ito (2008): told apart by readers of any colour vision. Each line also has its own dash.
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#a8518a"]
+DASHES = ["-", "--", "-.", ":"]
+# What each colour becomes on a dark page, at least as far from its ground as it was from white.
+DARK = {
+    INK: "#d1d5da",
+    PALE: "#48566b",
+    PAPER: "#121212",
+    "#0072b2": "#56b4e9",
+    "#d55e00": "#f0883e",
+    "#009e73": "#3fc997",
+    "#a8518a": "#e39fcb",
+}
+
+
+def setup() -> None:
+    """Put the book's style in force for this notebook, and show figures as SVG."""
+    mpl.rcParams.update(
+        {
+            "axes.edgecolor": INK,
+            "axes.grid": True,
+            "axes.labelcolor": INK,
+            "axes.prop_cycle": cycler(color=COLORS, linestyle=DASHES),
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 11,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 100,
+            "figure.facecolor": PAPER,
+            "axes.facecolor": PAPER,
+            "font.size": 11,
+            "grid.color": PALE,
+            "grid.linewidth": 0.6,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "savefig.facecolor": PAPER,
+            "svg.hashsalt": "ddpm-lite",
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:  # not in a notebook
+        return
+    set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def for_dark(svg: str) -> str:
+    """Recolour an SVG of this module for a dark page. Pixels inside it stay as they are."""
+    for light, dark in DARK.items():
+        svg = svg.replace(light, dark)
+    return svg
+
+
+def axes(rows: int = 1, columns: int = 1, height: float = 2.8) -> list[Axes]:
+    """A figure as wide as the page, as a flat list of its axes; height in inches per row."""
+    width = 7.2 if columns > 1 else 5.6
+    _, grid = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
+    return list(grid.flat)
+
+
+def images(
+    rows: Sequence[Float[Tensor, "N C H W"]] | Float[Tensor, "N C H W"],
+    column_titles: Sequence[str] = (),
+    row_titles: Sequence[str] = (),
+    scale: float = 0.8,
+) -> None:
+    """Draw images in [-1, 1] as a grid, a row for each batch; what lies outside is clamped.
+
+    Args:
+        rows: batches [N, C, H, W] with C = 1 (grey) or 3 (colour).
+        column_titles: one above each column.
+        row_titles: one beside each row.
+        scale: inches per image.
+    """
+    batches = [rows] if isinstance(rows, Tensor) else list(rows)
+    columns = max(len(batch) for batch in batches)
+    size = (scale * columns + (0.9 if row_titles else 0), scale * len(batches) + 0.3)
+    figure, grid = plt.subplots(len(batches), columns, figsize=size, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
+    for ax in grid.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        for side in ax.spines.values():
+            side.set(visible=True, color=PALE)
+    for r, batch in enumerate(batches):
+        pixels = ((batch.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).numpy()
+        for c in range(columns):
+            if c < len(batch):
+                grid[r, c].imshow(pixels[c], vmin=0, vmax=1)
+            else:
+                grid[r, c].set_axis_off()
+        if row_titles:
+            grid[r, 0].set_ylabel(row_titles[r], rotation=0, ha="right", va="center")
+    for c, title in enumerate(column_titles):
+        grid[0, c].set_title(title, fontsize=10)
+
+
+def lines(
+    ax: Axes,
+    x: ArrayLike,
+    curves: Mapping[str, ArrayLike],
+    xlabel: str,
+    ylabel: str,
+    **settings: object,
+) -> None:
+    """Draw labelled curves over x; `settings` go to the axes (xscale="log", ylim=...)."""
+    for label, y in curves.items():
+        ax.plot(np.asarray(x), np.asarray(y), label=label)
+    ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
+    if len(curves) > 1:
+        ax.legend()
+
+
+def histograms(
+    ax: Axes,
+    samples: Mapping[str, ArrayLike],
+    xlabel: str,
+    density: Callable[[np.ndarray], np.ndarray] | None = None,
+    label: str = "N(0, 1)",
+    bins: int = 60,
+    **settings: object,
+) -> None:
+    """Draw normalised histograms as outlines, and a density they should match as a thin line."""
+    every = np.concatenate([np.ravel(np.asarray(values)) for values in samples.values()])
+    edges = np.linspace(every.min(), every.max(), bins + 1)
+    for (name, values), color in zip(samples.items(), COLORS, strict=False):
+        flat = np.ravel(np.asarray(values))
+        ax.hist(
+            flat, list(edges), density=True, histtype="step", label=name, color=color, linewidth=1.5
+        )
+    if density is not None:
+        x = np.linspace(edges[0], edges[-1], 300)
+        ax.plot(x, density(x), label=label, color=INK, linestyle="--", linewidth=1.2)
+    ax.set(xlabel=xlabel, ylabel="density", **settings)
+    ax.legend()

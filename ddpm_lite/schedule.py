@@ -1,0 +1,138 @@
+"""The noise schedule: how much noise each step of the forward process adds.
+
+Time is the paper's: t runs over 1..T, and entry 0 of every tensor is the data itself,
+so `alpha_bar[t - 1]` is the previous value and `alpha_bar[0]` is 1.
+Elsewhere `alpha_bar` is called `alphas_cumprod` and counts from 0.
+"""
+
+import math
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+__all__ = ["NoiseSchedule", "cosine_schedule", "linear_schedule"]
+
+
+class NoiseSchedule:
+    """The variances beta_1..beta_T and every quantity that follows from them alone.
+
+    All tensors have T + 1 entries in float64 on the CPU: products of a thousand factors
+    lose digits in float32. `GaussianDiffusion` hands them out in the dtype and on the
+    device of the data.
+
+    Args:
+        beta: the T variances beta_1..beta_T, each strictly between 0 and 1.
+
+    Raises:
+        TypeError: beta does not hold floating-point numbers.
+        ValueError: beta is not one-dimensional, is empty, or leaves (0, 1).
+    """
+
+    def __init__(self, beta: Float[Tensor, " T"] | list[float]):
+        beta = torch.as_tensor(beta).detach().cpu()
+        if not beta.is_floating_point():
+            raise TypeError(f"beta must hold floating-point numbers, got dtype {beta.dtype}")
+        if beta.ndim != 1 or len(beta) == 0:
+            raise ValueError(
+                f"beta must be one-dimensional with T >= 1 entries, got shape {tuple(beta.shape)}"
+            )
+        outside = ~((beta > 0) & (beta < 1))  # written so that NaN counts as outside
+        if outside.any():
+            t = int(outside.nonzero()[0]) + 1
+            value = beta[t - 1].item()
+            raise ValueError(f"every beta must lie in (0, 1), got beta_{t} = {value:g}")
+        self.beta: Float64[Tensor, " T+1"] = torch.cat([torch.zeros(1), beta.double()])
+        """beta_t, the variance of the noise that step t adds; beta_0 = 0."""
+
+    @property
+    def T(self) -> int:
+        """The number of steps."""
+        return len(self.beta) - 1
+
+    @cached_property
+    def alpha(self) -> Float64[Tensor, " T+1"]:
+        """alpha_t = 1 - beta_t, the share of variance that step t keeps."""
+        return 1 - self.beta
+
+    @cached_property
+    def alpha_bar(self) -> Float64[Tensor, " T+1"]:
+        """alpha_bar_t = alpha_1 alpha_2 ... alpha_t; alpha_bar_0 = 1. Eq. {eq}`eq-alpha-bar`."""
+        return self.alpha.cumprod(0)
+
+    @cached_property
+    def alpha_bar_prev(self) -> Float64[Tensor, " T+1"]:
+        """alpha_bar_{t-1}, moved to place t; entry 0 has no predecessor and repeats 1."""
+        return torch.cat([self.alpha_bar[:1], self.alpha_bar[:-1]])
+
+    @cached_property
+    def beta_tilde(self) -> Float64[Tensor, " T+1"]:
+        """The variance of q(x_{t-1} | x_t, x_0); zero at t = 1. Ho et al. (2020), Eq. 7.
+
+        beta_tilde_t = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t
+        """
+        return _zero_first((1 - self.alpha_bar_prev) / (1 - self.alpha_bar) * self.beta)
+
+    @cached_property
+    def snr(self) -> Float64[Tensor, " T+1"]:
+        """The signal-to-noise ratio alpha_bar_t / (1 - alpha_bar_t); infinite at t = 0.
+
+        Eq. {eq}`eq-snr`; Kingma et al. (2021), Eq. 2.
+        """
+        return self.alpha_bar / (1 - self.alpha_bar)
+
+    def __repr__(self) -> str:
+        return (
+            f"NoiseSchedule(T={self.T}, beta_1={self.beta[1]:.4g}, beta_T={self.beta[-1]:.4g}, "
+            f"alpha_bar_T={self.alpha_bar[-1]:.4g})"
+        )
+
+
+def linear_schedule(
+    T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
+) -> NoiseSchedule:
+    """T variances evenly spaced from beta_start to beta_end. Eq. {eq}`eq-linear-schedule`.
+
+    The defaults are the paper's (Ho et al., 2020, Section 4). They belong to T = 1000: a
+    shorter chain with the same two numbers stops before the image is gone.
+
+    Raises:
+        TypeError: T is not an integer.
+        ValueError: T < 1, or a beta outside (0, 1).
+    """
+    _check_length(T)
+    return NoiseSchedule(torch.linspace(beta_start, beta_end, T, dtype=torch.float64))
+
+
+def cosine_schedule(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> NoiseSchedule:
+    """The schedule whose alpha_bar follows a squared cosine. Eq. {eq}`eq-cosine-schedule`.
+
+    alpha_bar_t = f(t) / f(0), f(t) = cos((t / T + s) / (1 + s) pi / 2)^2; each beta is held
+    at beta_max or below, since the last ratio would be zero. Nichol and Dhariwal (2021), Eq. 17.
+
+    Raises:
+        TypeError: T is not an integer.
+        ValueError: T < 1, s < 0, or beta_max outside (0, 1).
+    """
+    _check_length(T)
+    if not s >= 0:
+        raise ValueError(f"s must not be negative, got {s}")
+    if not 0 < beta_max < 1:
+        raise ValueError(f"beta_max must lie in (0, 1), got {beta_max}")
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
+    return NoiseSchedule((1 - f[1:] / f[:-1]).clamp(max=beta_max))
+
+
+def _check_length(T: int) -> None:
+    if not isinstance(T, int):
+        raise TypeError(f"T must be an integer, got {T!r} of type {type(T).__name__}")
+    if T < 1:
+        raise ValueError(f"T must be at least 1, got {T}")
+
+
+def _zero_first(table: Tensor) -> Tensor:
+    """Replace entry 0, where 0 / 0 stands, by the limit that the formulas intend."""
+    table[0] = 0
+    return table
