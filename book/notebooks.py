@@ -1,8 +1,8 @@
 """Run the chapters and clean what is committed of them: text outputs, and nothing that changes.
 
-    python book/notebooks.py              run and clean every chapter in place
-    python book/notebooks.py --check      fail, and name the cells, if that would change a file
-    python book/notebooks.py NAME.ipynb   only these
+python book/notebooks.py              run and clean every chapter in place
+python book/notebooks.py --check      fail, and name the cells, if that would change a file
+python book/notebooks.py NAME.ipynb   only these
 """
 
 import argparse
@@ -28,7 +28,9 @@ def run(path: Path) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    NotebookClient(notebook, timeout=600, kernel_name="python3").execute(cwd=str(path.parent))
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute(
+        cwd=str(path.parent)
+    )
     return clean(notebook)
 
 
@@ -36,18 +38,28 @@ def clean(notebook: Any) -> Any:
     """Keep sources, tags and text; drop pictures, widget state, times, addresses, versions."""
     notebook = copy.deepcopy(notebook)
     notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        },
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in map(_text_only, _joined(cell.outputs)) if o is not None]
+        cell.outputs = [
+            o for o in map(_text_only, _joined(cell.outputs)) if o is not None
+        ]
         for output in cell.outputs:
-            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            text = output.get("text") or output.get("data", {}).get(
+                "text/plain", ""
+            )
             if ADDRESS.search(text):
-                raise ValueError(f"cell {cell.id} prints a memory address: {text.strip()!r}")
+                raise ValueError(
+                    f"cell {cell.id} prints a memory address: {text.strip()!r}"
+                )
     return notebook
 
 
@@ -55,7 +67,11 @@ def _joined(outputs: list[Any]) -> list[Any]:
     """Streams in one piece each: how a kernel splits them differs from run to run."""
     joined: list[Any] = []
     for output in outputs:
-        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+        if (
+            output.output_type == "stream"
+            and joined
+            and joined[-1].get("name") == output.name
+        ):
             joined[-1].text += output.text
         else:
             joined.append(output)
@@ -70,7 +86,9 @@ def _text_only(output: Any) -> Any:
     output.metadata = {}
     kept = {"text/plain": output.data.get("text/plain", "")}
     if "application/vnd.jupyter.widget-view+json" in output.data:
-        kept = {"text/plain": "An interactive figure: run this cell, or read the published page."}
+        kept = {
+            "text/plain": "An interactive figure: run this cell, or read the published page."
+        }
     output.data = kept
     return output
 
@@ -83,27 +101,42 @@ def write(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter")
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file would")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", type=Path, help="default: every chapter"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail if a file would",
+    )
     options = parser.parse_args()
     stale = []
     for path in options.notebooks or sorted(BOOK.glob("[0-9][0-9]-*.ipynb")):
         start = time.perf_counter()
         text = nbformat.writes(run(path)) + "\n"
         same = text == path.read_text()
-        print(f"{path.name}: {time.perf_counter() - start:.0f} s{'' if same else ', changed'}")
+        print(
+            f"{path.name}: {time.perf_counter() - start:.0f} s{'' if same else ', changed'}"
+        )
         if options.check and not same:
             stale.append(path.name)
             sys.stdout.writelines(
                 difflib.unified_diff(
-                    path.read_text().splitlines(True), text.splitlines(True), "committed", "re-run"
+                    path.read_text().splitlines(True),
+                    text.splitlines(True),
+                    "committed",
+                    "re-run",
                 )
             )
         elif not same:
             write(path, text)
     if stale:
-        print(f"Stale: {', '.join(stale)}. Run `make notebooks` and commit what it changes.")
+        print(
+            f"Stale: {', '.join(stale)}. Run `make notebooks` and commit what it changes."
+        )
     return 1 if stale else 0
 
 

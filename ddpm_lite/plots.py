@@ -4,7 +4,7 @@ Every function draws one figure with pyplot and leaves it open, so that a notebo
 Figures are SVG; `for_dark` recolours one for a dark page.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -140,21 +140,17 @@ def histograms(
     ax: Axes,
     samples: Mapping[str, ArrayLike],
     xlabel: str,
-    density: Callable[[np.ndarray], np.ndarray] | None = None,
-    label: str = "N(0, 1)",
     bins: int = 60,
     **settings: object,
 ) -> None:
-    """Draw normalised histograms as outlines, and a density they should match as a thin line."""
+    """Draw normalised histograms as outlines, and the standard normal density, thin and dashed."""
     every = np.concatenate([np.ravel(np.asarray(values)) for values in samples.values()])
     edges = np.linspace(every.min(), every.max(), bins + 1)
     for (name, values), color in zip(samples.items(), COLORS, strict=False):
         flat = np.ravel(np.asarray(values))
-        ax.hist(
-            flat, list(edges), density=True, histtype="step", label=name, color=color, linewidth=1.5
-        )
-    if density is not None:
-        x = np.linspace(edges[0], edges[-1], 300)
-        ax.plot(x, density(x), label=label, color=INK, linestyle="--", linewidth=1.2)
+        ax.hist(flat, list(edges), density=True, histtype="step", label=name, color=color)
+    x = np.linspace(edges[0], edges[-1], 300)
+    bell = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    ax.plot(x, bell, label="N(0, 1)", color=INK, linestyle="--", linewidth=1.2)
     ax.set(xlabel=xlabel, ylabel="density", **settings)
     ax.legend()

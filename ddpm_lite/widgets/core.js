@@ -89,7 +89,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** A small chart in SVG whose colours are the style sheet's, so it follows the page's theme. */
 function chart({ title, x, y, xTicks, yTicks, width = 260, height = 190 }) {
-  const box = { left: 38, right: width - 10, top: 8, bottom: height - 34 };
+  const box = { left: 38, right: width - 18, top: 8, bottom: height - 34 };
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");
@@ -186,11 +186,14 @@ function playButton(advance) {
   return { button, stop };
 }
 
-/** A number as a reader would write it: 0.63, 1.2e-4. */
+/** A number as a reader would write it: 0.63, 1.2 × 10⁻⁴. */
 function pretty(value) {
   if (value === Infinity) return "∞";
-  if (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e4)) {
-    return value.toExponential(1).replace("-", "−");
+  let text = Number(value.toPrecision(3)).toString();
+  if (value !== 0 && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5)) {
+    const [digits, exponent] = value.toExponential(1).split("e");
+    const raised = [...exponent.replace("+", "")].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
+    text = `${digits === "1.0" ? "" : `${digits} × `}10${raised.join("")}`;
   }
-  return Number(value.toPrecision(3)).toString().replace("-", "−");
+  return text.replace("-", "−");
 }

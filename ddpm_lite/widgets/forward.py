@@ -64,9 +64,8 @@ class ForwardProcess(anywidget.AnyWidget):
                 )
             _, channels, height, width = image.shape
             levels = LEVELS[channels]
-            table.append(
-                dict(name=name, height=height, width=width, channels=channels, levels=levels)
-            )
+            size = {"height": height, "width": width, "channels": channels}
+            table.append({"name": name, "levels": levels, **size})
             pixels += from_model_range(image[0].permute(1, 2, 0), levels).byte().numpy().tobytes()
         settings.setdefault("picture", table[0]["name"])
         super().__init__(_pictures=table, _pixels=pixels, **settings)

@@ -18,7 +18,9 @@ def normals(seed: int, n: int) -> Float64[np.ndarray, " n"]:
         raise ValueError(f"n must not be negative, got {n}")
     pairs = (n + 1) // 2
     with np.errstate(over="ignore"):  # 32-bit arithmetic wraps on purpose
-        state = np.uint32(seed) + np.arange(1, 2 * pairs + 1, dtype=np.uint32) * np.uint32(0x6D2B79F5)
+        state = np.uint32(seed) + np.arange(1, 2 * pairs + 1, dtype=np.uint32) * np.uint32(
+            0x6D2B79F5
+        )
         z = (state ^ (state >> 15)) * (state | 1)
         z ^= z + (z ^ (z >> 7)) * (z | 61)
     uniform = (z ^ (z >> 14)) / 2.0**32
