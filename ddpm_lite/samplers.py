@@ -20,7 +20,6 @@ class SampleStep(NamedTuple):
     x0_hat: Float[Tensor, "B *D"]
 
 
-@torch.inference_mode()
 def ddpm(
     diffusion: GaussianDiffusion,
     model: Model,
@@ -49,9 +48,10 @@ def ddpm(
 
     xt = noise()
     for t in range(diffusion.T, 0, -1):
-        ts = torch.full(shape[:1], t, device=device)
-        out = diffusion.p_mean_variance(model, xt, ts, clip)
-        xt = diffusion.p_draw(out, ts, noise())
+        with torch.inference_mode():  # never around the yield: the caller's mode is the caller's
+            ts = torch.full(shape[:1], t, device=device)
+            out = diffusion.p_mean_variance(model, xt, ts, clip)
+            xt = diffusion.p_draw(out, ts, noise())
         yield SampleStep(t - 1, xt, out.x0_hat)
 
 

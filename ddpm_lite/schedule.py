@@ -31,7 +31,9 @@ class NoiseSchedule:
     """
 
     def __init__(self, beta: Float[Tensor, " T"] | list[float]):
-        beta = torch.as_tensor(beta).detach().cpu()
+        if not isinstance(beta, Tensor):
+            beta = torch.tensor(beta, dtype=torch.float64)  # float32 would lose digits of a list
+        beta = beta.detach().cpu()
         if not beta.is_floating_point():
             raise TypeError(f"beta must hold floating-point numbers, got dtype {beta.dtype}")
         if beta.ndim != 1 or len(beta) == 0:
@@ -43,7 +45,7 @@ class NoiseSchedule:
             t = int(outside.nonzero()[0]) + 1
             value = beta[t - 1].item()
             raise ValueError(f"every beta must lie in (0, 1), got beta_{t} = {value:g}")
-        self.beta: Float64[Tensor, " T+1"] = torch.cat([torch.zeros(1), beta.double()])
+        self.beta: Float64[Tensor, " times"] = torch.cat([torch.zeros(1), beta.double()])
         """beta_t, the variance of the noise that step t adds; beta_0 = 0."""
 
     @property
@@ -52,22 +54,22 @@ class NoiseSchedule:
         return len(self.beta) - 1
 
     @cached_property
-    def alpha(self) -> Float64[Tensor, " T+1"]:
+    def alpha(self) -> Float64[Tensor, " times"]:
         """alpha_t = 1 - beta_t, the share of variance that step t keeps."""
         return 1 - self.beta
 
     @cached_property
-    def alpha_bar(self) -> Float64[Tensor, " T+1"]:
+    def alpha_bar(self) -> Float64[Tensor, " times"]:
         """alpha_bar_t = alpha_1 alpha_2 ... alpha_t; alpha_bar_0 = 1. Eq. {eq}`eq-alpha-bar`."""
         return self.alpha.cumprod(0)
 
     @cached_property
-    def alpha_bar_prev(self) -> Float64[Tensor, " T+1"]:
+    def alpha_bar_prev(self) -> Float64[Tensor, " times"]:
         """alpha_bar_{t-1}, moved to place t; entry 0 has no predecessor and repeats 1."""
         return torch.cat([self.alpha_bar[:1], self.alpha_bar[:-1]])
 
     @cached_property
-    def beta_tilde(self) -> Float64[Tensor, " T+1"]:
+    def beta_tilde(self) -> Float64[Tensor, " times"]:
         """The variance of q(x_{t-1} | x_t, x_0); zero at t = 1. Ho et al. (2020), Eq. 7.
 
         beta_tilde_t = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t
@@ -75,7 +77,7 @@ class NoiseSchedule:
         return _zero_first((1 - self.alpha_bar_prev) / (1 - self.alpha_bar) * self.beta)
 
     @cached_property
-    def snr(self) -> Float64[Tensor, " T+1"]:
+    def snr(self) -> Float64[Tensor, " times"]:
         """The signal-to-noise ratio alpha_bar_t / (1 - alpha_bar_t); infinite at t = 0.
 
         Eq. {eq}`eq-snr`; Kingma et al. (2021), Eq. 2.

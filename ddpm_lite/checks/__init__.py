@@ -1,10 +1,9 @@
 """How the book checks itself, and its reader: `agree`, `disagree`, and `check` for exercises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ddpm_lite.checks import chapter_01, chapter_02
@@ -12,10 +11,12 @@ from ddpm_lite.checks.wrong import DOTS, Wrong
 
 __all__ = ["Wrong", "agree", "check", "disagree"]
 
+Numbers = Tensor | Sequence[float] | float
+
 CHECKERS: dict[str, Callable[[Any], None]] = {**chapter_01.CHECKERS, **chapter_02.CHECKERS}
 
 
-def agree(what: str, value: Tensor | ArrayLike, expected: Tensor | ArrayLike, atol: float) -> None:
+def agree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:
     """Print that two results agree to `atol` everywhere, or raise AssertionError."""
     off = _largest_difference(value, expected)
     if not off <= atol:
@@ -23,9 +24,7 @@ def agree(what: str, value: Tensor | ArrayLike, expected: Tensor | ArrayLike, at
     print(f"agrees   {what} (to {atol:.0e})")
 
 
-def disagree(
-    what: str, value: Tensor | ArrayLike, expected: Tensor | ArrayLike, atol: float
-) -> None:
+def disagree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:
     """The negative control: print by how much a known mistake fails, or raise AssertionError."""
     off = _largest_difference(value, expected)
     if not off > atol:  # NaN is no fair way to fail
@@ -55,7 +54,7 @@ def check(exercise: str, answer: Any) -> None:
         print(f"Exercise {exercise}: right.")
 
 
-def _largest_difference(value: Tensor | ArrayLike, expected: Tensor | ArrayLike) -> float:
+def _largest_difference(value: Numbers, expected: Numbers) -> float:
     a = torch.as_tensor(value, dtype=torch.float64)
     b = torch.as_tensor(expected, dtype=torch.float64)
     if b.ndim and a.shape != b.shape:

@@ -1,0 +1,72 @@
+"""Imports go down only, and importing the package stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
+FLOORS = {
+    "schedule": 0, "unet": 0, "data": 0, "_version": 0,
+    "diffusion": 1,
+    "samplers": 2, "train": 2,
+    "plots": 3, "widgets": 3, "checks": 3,
+    "__init__": 4,
+}  # fmt: skip
+HEAVY = {"matplotlib": {"plots"}, "ipywidgets": {"widgets"}, "anywidget": {"widgets"}}
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are written out in full"
+            found.append(node.module or "")
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    assert here in FLOORS, f"{path.name} has no floor yet: give it one in {Path(__file__).name}"
+    for name in imports(path):
+        top, *rest = name.split(".")
+        assert top not in ("book", "tests")
+        if top in HEAVY:
+            assert here in HEAVY[top], f"{here} must not import {top}"
+        if top == "ddpm_lite" and rest and rest[0] != here:
+            assert FLOORS[rest[0]] < FLOORS[here], f"{here} must not import {rest[0]}"
+
+
+def test_every_room_has_a_test() -> None:
+    tests = {p.stem.removeprefix("test_") for p in Path(__file__).parent.glob("test_*.py")}
+    assert FLOORS.keys() - {"__init__", "_version"} <= tests
+
+
+def test_import_is_light() -> None:
+    code = "import sys, ddpm_lite; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    for name in (*HEAVY, "sklearn", "scipy", "IPython"):
+        assert name not in loaded
+
+
+def test_everything_public_is_documented_and_exported() -> None:
+    import ddpm_lite
+
+    assert sorted(ddpm_lite.__all__) == sorted(set(ddpm_lite.__all__))
+    for name in ddpm_lite.__all__:
+        thing = getattr(ddpm_lite, name)
+        assert name == "__version__" or thing.__doc__, name

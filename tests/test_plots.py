@@ -1,0 +1,98 @@
+"""Figures: they draw what they are given, and their dark twin is legible."""
+
+import io
+import re
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from ddpm_lite import plots
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    with mpl.rc_context():
+        plots.setup()
+        yield
+    plt.close("all")
+
+
+def luminance(color: str) -> float:
+    """Relative luminance by WCAG 2.1."""
+    rgb = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted([luminance(a), luminance(b)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_stand_out_on_both_grounds() -> None:
+    """WCAG: 4.5 for text, 3 for lines."""
+    dark = plots.DARK
+    assert contrast(plots.INK, plots.PAPER) >= 4.5
+    assert contrast(dark[plots.INK], dark[plots.PAPER]) >= 4.5
+    for color in plots.COLORS:
+        assert contrast(color, plots.PAPER) >= 3
+        assert contrast(dark[color], dark[plots.PAPER]) >= 3
+
+
+def test_lines_differ_without_colour() -> None:
+    ax = plots.axes()[0]
+    plots.lines(ax, [0, 1], {"a": [0, 1], "b": [1, 0], "c": [1, 1]}, "x", "y", yscale="log")
+    assert len({line.get_linestyle() for line in ax.lines}) == 3
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "c"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("x", "y", "log")
+
+
+def test_images_are_drawn_as_they_are() -> None:
+    grey = torch.tensor([[-1.0, 1.0], [0.0, 3.0]]).view(1, 1, 2, 2)
+    colour = torch.zeros(2, 3, 2, 2)
+    plots.images([grey, colour], ["first", "second"], ["grey", "colour"])
+    drawn = [ax.images[0].get_array() for ax in plt.gcf().axes if ax.images]
+    assert np.allclose(drawn[0].squeeze(), [[0, 1], [0.5, 1]])
+    assert drawn[1].shape == (2, 2, 3)
+    assert len(drawn) == 3
+    assert plt.gcf().axes[0].images[0].get_clim() == (0, 1)
+    assert plt.gcf().axes[0].get_title() == "first"
+
+
+def test_histograms_have_area_one_over_the_bell() -> None:
+    ax = plots.axes()[0]
+    values = torch.randn(5000)
+    plots.histograms(ax, {"z": values}, "x")
+    xs, ys = ax.lines[0].get_data()
+    assert np.trapezoid(ys, xs) == pytest.approx(1, abs=0.01)
+    outline = ax.patches[0].get_xy()
+    assert outline[:, 1].max() == pytest.approx(0.4, abs=0.06)
+
+
+def test_the_dark_twin_changes_colours_and_nothing_else() -> None:
+    plots.lines(plots.axes()[0], [0, 1], {"a": [0, 1], "b": [1, 0]}, "x", "y")
+    buffer = io.StringIO()
+    plt.gcf().savefig(buffer, format="svg", metadata={"Date": None})
+    light = buffer.getvalue()
+    dark = plots.for_dark(light)
+    assert plots.INK in light
+    for color in plots.DARK:
+        assert color not in dark
+    blank = re.compile(r"#[0-9a-f]{6}")
+    assert blank.sub("#", light) == blank.sub("#", dark)
+
+
+def test_a_figure_drawn_twice_is_the_same_file() -> None:
+    def draw() -> str:
+        plots.lines(plots.axes()[0], [0, 1], {"a": [0, 1]}, "x", "y")
+        buffer = io.StringIO()
+        plt.gcf().savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+    assert draw() == draw()

@@ -1,0 +1,135 @@
+"""The schedule, against its definitions written out and against published figures."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from ddpm_lite import NoiseSchedule, cosine_schedule, linear_schedule
+
+betas = st.lists(st.floats(1e-6, 0.999), min_size=1, max_size=60)
+
+
+def test_entry_zero_is_the_data() -> None:
+    s = linear_schedule()
+    assert s.T == 1000
+    assert len(s.beta) == len(s.alpha_bar) == len(s.beta_tilde) == len(s.snr) == 1001
+    assert s.beta[0] == 0
+    assert s.alpha_bar[0] == 1
+    assert s.snr[0] == math.inf
+    assert s.beta_tilde[0] == 0
+    assert s.beta_tilde[1] == 0
+
+
+@given(betas)
+def test_alpha_bar_is_the_exact_product(values: list[float]) -> None:
+    s = NoiseSchedule(values)
+    product = Fraction(1)
+    for t, beta in enumerate(values, 1):
+        product *= 1 - Fraction(beta)
+        assert s.alpha_bar[t].item() == pytest.approx(float(product), rel=1e-12)
+        assert s.alpha_bar_prev[t] == s.alpha_bar[t - 1]
+
+
+@given(betas)
+def test_everything_stays_in_its_bounds(values: list[float]) -> None:
+    s = NoiseSchedule(values)
+    assert (s.alpha_bar.diff() < 0).all()
+    assert (s.snr.diff() < 0).all()
+    assert (s.beta_tilde <= s.beta).all()
+    assert (s.beta_tilde[2:] > 0).all()
+
+
+@given(betas)
+def test_beta_tilde_by_adding_precisions(values: list[float]) -> None:
+    """The posterior's precision is that of the step plus that of what came before."""
+    s = NoiseSchedule(values)
+    for t in range(2, s.T + 1):
+        precision = s.alpha[t] / s.beta[t] + 1 / (1 - s.alpha_bar[t - 1])
+        assert s.beta_tilde[t].item() == pytest.approx(1 / precision.item(), rel=1e-9)
+
+
+def test_the_paper_s_schedule() -> None:
+    """Figures worked out independently: Ho et al. (2020), Section 4, and its appendix."""
+    s = linear_schedule()
+    assert s.beta[1].item() == 1e-4
+    assert s.beta[-1].item() == pytest.approx(0.02, abs=1e-15)
+    assert_close(
+        s.beta[1:].diff(), torch.full((999,), (0.02 - 1e-4) / 999).double(), atol=1e-9, rtol=0
+    )
+    assert s.alpha_bar[-1].item() == pytest.approx(4.0358e-5, rel=1e-4)
+    assert int((s.snr < 1).nonzero()[0]) == 260
+    assert (s.beta_tilde[2] / s.beta[2]).item() == pytest.approx(0.455, abs=5e-4)
+    assert (s.beta_tilde[100] / s.beta[100]).item() == pytest.approx(0.982, abs=5e-4)
+    assert linear_schedule(200).alpha_bar[-1].item() == pytest.approx(0.132, abs=5e-4)
+
+
+@pytest.mark.parametrize("T", [1, 2, 50, 1000])
+def test_cosine_follows_its_curve(T: int) -> None:
+    s = cosine_schedule(T)
+    assert T == s.T
+    for t in range(1, T):
+        f = [math.cos((u / T + 0.008) / 1.008 * math.pi / 2) ** 2 for u in (0, t)]
+        assert s.alpha_bar[t].item() == pytest.approx(f[1] / f[0], rel=1e-9)
+    assert s.beta[-1] == 0.999
+
+
+def test_one_step() -> None:
+    s = linear_schedule(1)
+    assert s.T == 1
+    assert s.beta[1] == 1e-4
+    assert s.beta_tilde[1] == 0
+
+
+@pytest.mark.usefixtures("as_a_reader")
+@pytest.mark.parametrize(
+    ("beta", "error", "says"),
+    [
+        ([0.1, 0.0], ValueError, "beta_2 = 0"),
+        ([1.0], ValueError, "beta_1 = 1"),
+        ([0.1, -0.2], ValueError, "beta_2 = -0.2"),
+        ([0.1, math.nan], ValueError, "beta_2 = nan"),
+        ([], ValueError, r"got shape \(0,\)"),
+        ([[0.1]], ValueError, r"got shape \(1, 1\)"),
+        (torch.tensor([1, 2]), TypeError, "torch.int64"),
+    ],
+)
+def test_bad_betas(beta: list[float], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        NoiseSchedule(beta)
+
+
+@pytest.mark.usefixtures("as_a_reader")
+@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule])
+def test_bad_lengths(make: type[NoiseSchedule]) -> None:
+    with pytest.raises(ValueError, match="T must be at least 1, got 0"):
+        make(0)
+    with pytest.raises(TypeError, match=r"T must be an integer, got 10.0 of type float"):
+        make(10.0)
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_bad_shapes_of_curve() -> None:
+    with pytest.raises(ValueError, match=r"beta_667 = 1.00003"):
+        linear_schedule(beta_end=1.5)
+    with pytest.raises(ValueError, match="s must not be negative, got -1"):
+        cosine_schedule(s=-1)
+    with pytest.raises(ValueError, match="beta_max must lie in"):
+        cosine_schedule(beta_max=1.0)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 40))
+def test_repr_names_the_length(T: int) -> None:
+    assert f"T={T}," in repr(linear_schedule(T))
+
+
+def test_schedule_leaves_its_input_alone() -> None:
+    beta = torch.tensor([0.1, 0.2])
+    s = NoiseSchedule(beta)
+    s.beta[1] = 0.5
+    assert beta[0] == torch.tensor(0.1)
