@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks lint test clean
+.PHONY: help install book serve notebooks lint test address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,6 +44,10 @@ test: lint ## Everything: lint, types, unit tests, chapters under nbval, strict 
 	$(BIN)/python book/notebooks.py --check
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/pytest tests/book
+
+address: ## Rewrite the repository's address everywhere: make address URL=https://github.com/NAME/REPO
+	@case "$(URL)" in https://github.com/*/*) ;; *) echo "URL must look like https://github.com/NAME/REPO, got '$(URL)'"; exit 1;; esac
+	@old=$$(sed -n 's/^  url: //p' _config.yml); git grep -lzF "$$old" | xargs -0 sed -i "s#$$old#$(URL)#g"
 
 clean: ## Remove what was built, and the virtual environment
 	rm -rf _build build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -85,7 +85,7 @@ class GaussianDiffusion:
     ) -> Float[Tensor, "B *D"]:
         """Sample q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I), one step of the chain.
 
-        Eq. {eq}`eq-q-step`; Ho et al. (2020), Eq. 2.
+        Eq. {eq}`eq-q-step`; T of them in a row are Eq. {eq}`eq-q-chain`. Ho et al. (2020), Eq. 2.
 
         Args:
             x_prev: [B, ...], x_{t-1}.

@@ -114,8 +114,8 @@ def dark_figures(app: Sphinx, doctree: nodes.document) -> None:
 def widgets_without_javascript(
     app: Sphinx, doctree: nodes.document, docname: str
 ) -> None:
-    """Say what stands where a widget would, to readers whose browser runs no scripts."""
-    note = "<noscript><p>An interactive figure stands here; it needs JavaScript.</p></noscript>"
+    """Say what belongs in a widget's place until the host takes the words away."""
+    note = '<p class="widget-note widget-fallback">An interactive figure belongs here; it needs JavaScript.</p>'
     for raw in list(doctree.findall(nodes.raw)):
         if WIDGET_VIEW in raw.astext():
             raw.parent.insert(

@@ -103,6 +103,8 @@
     )) {
       const root = document.createElement("div");
       root.className = "widget-host";
+      const fallback = script.nextElementSibling;
+      if (fallback?.classList.contains("widget-fallback")) fallback.remove();
       script.after(root);
       show(root, models.get(JSON.parse(script.textContent).model_id));
     }

@@ -171,7 +171,7 @@ function playButton(advance) {
     show();
   };
   const tick = (now) => {
-    const more = advance((now - last) / 1000);
+    const more = advance(Math.max(0, now - last) / 1000); // a frame may be dated before the click
     last = now;
     if (more) frame = requestAnimationFrame(tick);
     else stop();

@@ -1,0 +1,3 @@
+// Search shows a summary of each page it finds, for which it fetches the page. A page that was
+// opened as a file may fetch nothing: there, search does without.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

@@ -1,0 +1,99 @@
+"""The built book in a headless browser, served and as files, with no network."""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+HTML = Path(__file__).parents[2] / "_build" / "html"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    if not (HTML / "index.html").exists():
+        pytest.fail("the book is not built: run make book")
+    return HTML
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    handler = functools.partial(Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    if path is None:
+        pytest.fail("Chromium is missing; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=FLAGS)
+
+
+@pytest.fixture(params=["served", "as a file"])
+def base(request: pytest.FixtureRequest, server: str, site: Path) -> str:
+    return server if request.param == "served" else site.as_uri()
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Open]:
+    """Open a page; on leaving, fail if it erred or asked for anything outside itself."""
+    faults: list[str] = []
+    contexts = []
+
+    def open_page(url: str, width: int = 1280, scheme: Any = "light", **options: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        own = ("file:", "data:", "blob:", "http://127.0.0.1:")
+        page.on("request", lambda r: r.url.startswith(own) or faults.append(f"asked for {r.url}"))
+        page.on("requestfailed", lambda r: faults.append(f"did not get {r.url}"))
+        page.on("response", lambda r: r.ok or faults.append(f"{r.status} for {r.url}"))
+        page.on("pageerror", lambda e: faults.append(f"error: {e}"))
+        page.on(
+            "console",
+            # The warning about reading a canvas back is about these tests, not about the page.
+            lambda m: (
+                m.type not in ("error", "warning")
+                or "willReadFrequently" in m.text
+                or faults.append(f"console: {m.text}")
+            ),
+        )
+        page.goto(url)
+        return page
+
+    yield open_page
+    seen = list(faults)  # what closing a page cuts off is no fault
+    for context in contexts:
+        context.close()
+    assert not seen

@@ -1,0 +1,93 @@
+"""Every page: quiet, self-contained, legible at any width and in both themes."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from .conftest import HTML, Open
+
+PAGES = sorted(str(p.relative_to(HTML)) for p in [*HTML.glob("book/*.html"), HTML / "search.html"])
+CHAPTERS = [p for p in PAGES if Path(p).name[:2].isdigit()]
+
+
+def test_there_are_pages() -> None:
+    assert len(CHAPTERS) >= 2, "the book is not built: run make book"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_error_and_nothing_from_outside(page: str, base: str, visit: Open) -> None:
+    view = visit(f"{base}/{page}")
+    view.wait_for_load_state("networkidle")
+    assert page == "search.html" or view.locator("article h1").count() == 1
+    assert view.locator("article img:not([alt])").count() == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_phone_scrolls_down_only(page: str, server: str, visit: Open) -> None:
+    view = visit(f"{server}/{page}", width=390)
+    view.wait_for_load_state("networkidle")
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_mathematics_is_typeset(page: str, base: str, visit: Open) -> None:
+    view = visit(f"{base}/{page}")
+    view.wait_for_function("document.querySelectorAll('mjx-container').length > 20")
+    assert view.locator("mjx-merror").count() == 0
+    assert "{eq}" not in view.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, visit: Open) -> None:
+    for scheme, shown, hidden in (("light", "light", "dark"), ("dark", "dark", "light")):
+        view = visit(f"{server}/{page}", scheme=scheme)
+        view.wait_for_selector(f"html[data-theme={scheme}]")
+        count = view.locator(f"figure img.figure-{shown}").count()
+        assert count >= 4
+        assert count == view.locator(f"figure img.figure-{hidden}").count()
+        for i in range(count):
+            assert view.locator(f"figure img.figure-{shown}").nth(i).is_visible()
+            assert not view.locator(f"figure img.figure-{hidden}").nth(i).is_visible()
+        captions = view.locator("figure:has(img.figure-light) figcaption")
+        assert captions.count() == count
+        for i in range(count):
+            assert captions.nth(i).is_visible()
+            assert captions.nth(i).inner_text().startswith("Fig. ")
+
+
+def test_docstrings_link_to_equations(server: str, visit: Open) -> None:
+    view = visit(f"{server}/book/api.html")
+    link = view.locator(
+        "#ddpm_lite\\.diffusion\\.GaussianDiffusion\\.q_step + dd a.reference"
+    ).first
+    assert "02-forward-process.html#equation-eq-q-step" in (link.get_attribute("href") or "")
+
+
+def test_colab_button_opens_the_chapter(server: str, visit: Open) -> None:
+    for page in CHAPTERS:
+        view = visit(f"{server}/{page}")
+        view.wait_for_load_state("networkidle")
+        link = view.locator("a[href*='colab.research.google.com']").first
+        assert (link.get_attribute("href") or "").endswith(page.replace(".html", ".ipynb"))
+
+
+def test_search_finds_words(base: str, visit: Open) -> None:
+    view = visit(f"{base}/search.html?q=shrunk")
+    view.wait_for_selector("#search-results li a")
+    assert "forward process" in view.locator("#search-results").inner_text().lower()
+
+
+def test_solutions_are_folded(server: str, visit: Open) -> None:
+    view = visit(f"{server}/book/02-forward-process.html")
+    solution = view.locator("text=def jump_solution").first
+    assert not solution.is_visible()
+    view.get_by_text("Show the solution").first.click()
+    assert solution.is_visible()
+
+
+def test_without_javascript_the_page_says_what_is_missing(server: str, browser: Browser) -> None:
+    view = browser.new_page(java_script_enabled=False)
+    view.goto(f"{server}/book/02-forward-process.html")
+    assert view.get_by_text("An interactive figure belongs here; it needs JavaScript.").is_visible()
+    view.close()

@@ -1,0 +1,146 @@
+"""What every chapter has, read from its source: labels, figures, exercises, a Colab cell."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from ddpm_lite.checks import CHECKERS
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
+PAGES = [*CHAPTERS, *sorted((ROOT / "book").glob("*.md"))]
+chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+
+
+def cells(path: Path, kind: str | None = None) -> list[Any]:
+    return [c for c in nbformat.read(path, 4).cells if kind in (None, c.cell_type)]
+
+
+def prose(path: Path) -> str:
+    if path.suffix == ".md":
+        return path.read_text()
+    return "\n\n".join(c.source for c in cells(path, "markdown"))
+
+
+def docstrings() -> dict[str, str]:
+    found = {}
+    for path in (ROOT / "ddpm_lite").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        # Properties of a class may also be documented by a string below an assignment.
+        strings = [n.value for n in nodes if isinstance(n, ast.Constant)]
+        found[path.name] = "\n".join(s for s in strings if isinstance(s, str))
+    return found
+
+
+def labels() -> list[str]:
+    return [x for path in CHAPTERS for x in re.findall(r"^\$\$ \((eq-[\w-]+)\)", prose(path), re.M)]
+
+
+def test_every_numbered_equation_has_its_function() -> None:
+    cited = set(re.findall(r"\{eq\}`([\w-]+)`", "\n".join(docstrings().values())))
+    assert len(labels()) == len(set(labels())), "an equation label is used twice"
+    assert cited - set(labels()) == set(), "docstrings cite equations that no chapter has"
+    assert set(labels()) - cited == set(), "equations that no docstring names"
+
+
+def test_every_citation_has_its_entry() -> None:
+    cited = set()
+    for path in PAGES:
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose(path)):
+            cited |= {key.strip() for key in keys.split(",")}
+    entries = set(re.findall(r"@\w+\{(\w+),", (ROOT / "book/references.bib").read_text()))
+    assert cited <= entries
+
+
+@chapters
+def test_the_first_cell_installs_on_colab(path: Path) -> None:
+    first = cells(path)[0]
+    assert "find_spec" in first.source
+    assert "%pip install" in first.source
+    assert {"remove-cell", "nbval-skip"} <= set(first.metadata.tags)
+    assert cells(path)[1].source.startswith("# ")
+
+
+@chapters
+def test_outputs_are_text_and_were_run(path: Path) -> None:
+    code = cells(path, "code")
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1)), "run make notebooks"
+    for cell in code:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert set(output.get("data", {"text/plain": ""})) == {"text/plain"}
+            assert output.get("name") != "stderr"
+
+
+@chapters
+def test_every_figure_has_number_caption_and_alternative_text(path: Path) -> None:
+    names = []
+    for cell in cells(path, "code"):
+        if not any("<Figure" in str(output.get("data")) for output in cell.outputs):
+            continue
+        meta = cell.metadata.get("mystnb", {})
+        where = f"{path.stem}, cell {cell.id}"
+        assert {"name", "caption"} <= set(meta.get("figure", {})), f"{where}: name and caption"
+        assert len(meta.get("image", {}).get("alt", "")) > 40, f"{where}: say what it shows"
+        names.append(meta["figure"]["name"])
+    assert names
+    assert len(names) == len(set(names))
+
+
+@chapters
+def test_rhythm(path: Path) -> None:
+    kinds = "".join(c.cell_type[0] for c in cells(path)[1:])
+    assert "cccc" not in kinds, "four code cells in a row: say something in between"
+    for cell in cells(path, "code"):
+        assert cell.source.count("\n") < 25, f"cell {cell.id} is longer than 25 lines"
+    assert 1200 <= len(prose(path).split()) <= 2600
+
+
+@chapters
+def test_checks_and_controls(path: Path) -> None:
+    code = "\n".join(c.source for c in cells(path, "code"))
+    assert code.count("disagree(") >= 2, "a check without a negative control"
+    assert code.count("agree(") - code.count("disagree(") >= 3
+
+
+@chapters
+def test_exercises_have_checkers_and_solutions(path: Path) -> None:
+    number = int(path.stem[:2])
+    text = prose(path)
+    exercises = re.findall(r":::\{exercise\}.*\n:label: (ex-\d+-\d+)", text)
+    assert len(exercises) >= 3
+    assert exercises == [f"ex-{number}-{i}" for i in range(1, len(exercises) + 1)]
+    solved = set(re.findall(r":::\{solution\} (ex-\d+-\d+)\n:class: dropdown", text))
+    tried = set()
+    for cell in cells(path, "code"):
+        for which in re.findall(r'^check\("([\d.]+)"', cell.source, re.M):
+            (output,) = cell.outputs
+            if "# @title Solution" in cell.source:
+                assert output.text == f"Exercise {which}: right.\n"
+                assert "hide-cell" in cell.metadata.tags
+                solved.add(f"ex-{which.replace('.', '-')}")
+            else:
+                assert "replace the dots" in output.text
+                tried.add(which)
+    assert solved == set(exercises)
+    assert tried == {key for key in CHECKERS if key.startswith(f"{number}.")}
+
+
+def test_one_address() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    address = config["repository"]["url"]
+    pattern = re.compile(r"https://github\.com/[\w.-]+/ddpm-lite")
+    for path in [*PAGES, ROOT / "README.md", ROOT / "CITATION.cff", ROOT / "pyproject.toml"]:
+        found = set(pattern.findall(path.read_text()))
+        assert found <= {address}, f"{path.name}: run make address"
+
+
+def test_table_of_contents_names_every_page() -> None:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    named = {toc["root"]} | {c["file"] for part in toc["parts"] for c in part["chapters"]}
+    assert named == {f"book/{path.stem}" for path in PAGES}
