@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Scripts that pages of this book never need: live code and comments.
 UNWANTED = re.compile(r"thebe|comments", re.IGNORECASE)
+# A role, or literal text, as it is; or what stands between single backticks.
+BACKTICKS = re.compile(r":\w+:`[^`]+`|``[^`]+``|`([^`]+)`")
 # 1.4 MB of icons that the theme's fonts draw already; the theme's template cannot be told.
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
 
@@ -32,33 +34,38 @@ def configure(app: Sphinx, config: Config) -> None:
         "navbar_persistent"
     ] = []  # or a second search field appears
     config.html_context.setdefault("default_mode", "auto")
+    config.html_theme_options["logo"] = {"text": config.html_title}
     # The cache of executed chapters knows their cells only; tie it to what they import as well.
-    fingerprint = hashlib.sha256()
-    for path in sorted(
-        [ROOT / "requirements.txt", *(ROOT / "ddpm_lite").rglob("*.*")]
-    ):
-        if path.suffix in (".txt", ".py", ".js", ".css"):
-            fingerprint.update(path.read_bytes())
+    package = _fingerprint(ROOT / "requirements.txt", ROOT / "ddpm_lite")
     config.nb_execution_cache_path = str(
-        Path(app.outdir).parent
-        / ".jupyter_cache"
-        / fingerprint.hexdigest()[:16]
+        Path(app.outdir).parent / ".jupyter_cache" / package
     )
 
 
-def rerun_chapters(
+def rebuild_when_needed(
     app: Sphinx, env: Any, added: Any, changed: Any, removed: Any
 ) -> list[str]:
-    """Read every notebook again when the package has changed since the last build."""
-    now = app.config.nb_execution_cache_path
-    before, env.ddpm_cache_path = getattr(env, "ddpm_cache_path", now), now
-    if before == now:
-        return []
-    return [
-        name
-        for name in env.found_docs
-        if app.env.doc2path(name).endswith(".ipynb")
-    ]
+    """Read every page again when the package, this extension or a static file has changed.
+
+    Sphinx looks at the pages alone, and would keep old results and old style sheets.
+    """
+    now = _fingerprint(
+        ROOT / "requirements.txt",
+        ROOT / "ddpm_lite",
+        ROOT / "book/_ext",
+        ROOT / "book/_static",
+    )
+    before, env.ddpm_fingerprint = getattr(env, "ddpm_fingerprint", now), now
+    return [] if before == now else list(env.found_docs)
+
+
+def _fingerprint(*places: Path) -> str:
+    digest = hashlib.sha256()
+    for place in places:
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def copy_mathjax(app: Sphinx) -> None:
@@ -77,11 +84,15 @@ def copy_mathjax(app: Sphinx) -> None:
         shutil.copytree(source / fonts, target / fonts)
 
 
-def equations_in_docstrings(
+def markdown_in_docstrings(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings cite equations as Markdown does; autodoc reads reStructuredText."""
-    lines[:] = [line.replace("{eq}`", ":eq:`") for line in lines]
+    """Docstrings are written as Markdown; autodoc reads reStructuredText."""
+    for i, line in enumerate(lines):
+        lines[i] = BACKTICKS.sub(
+            lambda m: f"``{m[1]}``" if m[1] else m[0],
+            line.replace("{eq}`", ":eq:`"),
+        )
 
 
 def dark_figures(app: Sphinx, doctree: nodes.document) -> None:
@@ -155,9 +166,9 @@ def drop_icon_script(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=900)
-    app.connect("env-get-outdated", rerun_chapters)
+    app.connect("env-get-outdated", rebuild_when_needed)
     app.connect("builder-inited", copy_mathjax)
-    app.connect("autodoc-process-docstring", equations_in_docstrings)
+    app.connect("autodoc-process-docstring", markdown_in_docstrings)
     app.connect("doctree-read", dark_figures, priority=100)
     app.connect("doctree-resolved", widgets_without_javascript)
     app.connect("html-page-context", drop_scripts, priority=900)
