@@ -17,9 +17,10 @@ install: $(INSTALLED) ## Make the virtual environment and install what the book 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, this is {v.major}.{v.minor}; name another with make PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' requirements.txt)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Installing into .venv; the first time takes a few minutes."
+	$(BIN)/python -m pip install --disable-pip-version-check torch==$(shell sed -n 's/^torch==//p' requirements.txt)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 book: $(INSTALLED) ## Execute the chapters and build the book into _build/html

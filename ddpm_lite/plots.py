@@ -84,7 +84,7 @@ def axes(rows: int = 1, columns: int = 1, height: float = 2.8) -> list[Axes]:
 
 
 def images(
-    rows: Sequence[Float[Tensor, "N C H W"]] | Float[Tensor, "N C H W"],
+    rows: Sequence[Float[Tensor, "_ _ _ _"]] | Float[Tensor, "_ _ _ _"],
     column_titles: Sequence[str] = (),
     row_titles: Sequence[str] = (),
     scale: float = 0.8,

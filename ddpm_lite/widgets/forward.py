@@ -50,7 +50,7 @@ class ForwardProcess(anywidget.AnyWidget):
     _pixels = traitlets.Bytes().tag(sync=True)
 
     def __init__(
-        self, pictures: dict[str, Float[Tensor, "1 C H W"]] | None = None, **settings: Any
+        self, pictures: dict[str, Float[Tensor, "1 _ _ _"]] | None = None, **settings: Any
     ):
         if pictures is None:
             pictures = {"digit": digits()[0][:1], "flower": photograph(96)}
