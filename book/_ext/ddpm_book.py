@@ -114,6 +114,9 @@ def dark_figures(app: Sphinx, doctree: nodes.document) -> None:
             continue
         twin = path.with_stem(f"{path.stem}-dark")
         twin.write_text(for_dark(path.read_text()))
+        image["loading"] = (
+            "lazy"  # and the twin that does not show is never fetched
+        )
         dark = image.deepcopy()
         dark["uri"] = str(Path(uri).with_stem(twin.stem))
         # "dark-light" keeps the theme's hands off; its own pair of classes would hide the caption.

@@ -47,6 +47,7 @@ def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, vis
         assert count >= 4
         assert count == view.locator(f"figure img.figure-{hidden}").count()
         for i in range(count):
+            view.locator(f"figure img.figure-{shown}").nth(i).scroll_into_view_if_needed()
             assert view.locator(f"figure img.figure-{shown}").nth(i).is_visible()
             assert not view.locator(f"figure img.figure-{hidden}").nth(i).is_visible()
         captions = view.locator("figure:has(img.figure-light) figcaption")
