@@ -46,13 +46,12 @@ def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, vis
         count = view.locator(f"figure img.figure-{shown}").count()
         assert count >= 4
         assert count == view.locator(f"figure img.figure-{hidden}").count()
-        for i in range(count):
-            view.locator(f"figure img.figure-{shown}").nth(i).scroll_into_view_if_needed()
-            assert view.locator(f"figure img.figure-{shown}").nth(i).is_visible()
-            assert not view.locator(f"figure img.figure-{hidden}").nth(i).is_visible()
         captions = view.locator("figure:has(img.figure-light) figcaption")
         assert captions.count() == count
         for i in range(count):
+            captions.nth(i).scroll_into_view_if_needed()  # images load when they come near
+            view.locator(f"figure img.figure-{shown}").nth(i).wait_for(state="visible")
+            assert not view.locator(f"figure img.figure-{hidden}").nth(i).is_visible()
             assert captions.nth(i).is_visible()
             assert captions.nth(i).inner_text().startswith("Fig. ")
 
