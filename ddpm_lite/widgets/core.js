@@ -49,6 +49,8 @@ export function qSample(x0, eps, alphaBar) {
 /** An element with properties, attributes (names with a dash, or `role`) and children. */
 function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
+  // JupyterLab takes arrow keys for shortcuts of its own, unless the focused element forbids it.
+  if (["button", "input", "select"].includes(tag)) node.dataset.lmSuppressShortcuts = "true";
   for (const [name, value] of Object.entries(properties)) {
     if (name.includes("-") || name === "role" || name === "for") node.setAttribute(name, value);
     else node[name] = value;

@@ -192,6 +192,14 @@ def test_the_right_curve_is_on_the_chart(view: Page) -> None:
     assert cy == pytest.approx(bottom + alpha_bar * (top - bottom), abs=0.2)
 
 
+def test_jupyterlab_leaves_the_keys_to_the_controls(server: str, visit: Open) -> None:
+    """Its shortcuts take arrow keys from a focused element that does not carry this attribute."""
+    page = visit(f"{server}/{PAGE}")
+    page.wait_for_selector(".widget-host[data-ready]")
+    assert page.locator(".ddpm-widget :is(input, select, button)").count() == 8
+    assert page.locator(".ddpm-widget [data-lm-suppress-shortcuts=true]").count() == 8
+
+
 def test_dark_theme_reaches_the_widget(server: str, visit: Open) -> None:
     colors = []
     for scheme in ("light", "dark"):
