@@ -78,7 +78,8 @@ def train(
     Raises:
         TypeError: data are not floating point.
         ValueError: no images, NaN or infinite values in them.
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite; looked at every 100 steps, because
+            a look waits for the device.
     """
     config = config or TrainConfig()
     _check_data(data)
