@@ -6,7 +6,6 @@ python book/notebooks.py NAME.ipynb   only these
 """
 
 import argparse
-import copy
 import difflib
 import os
 import re
@@ -36,7 +35,6 @@ def run(path: Path) -> Any:
 
 def clean(notebook: Any) -> Any:
     """Keep sources, tags and text; drop pictures, widget state, times, addresses, versions."""
-    notebook = copy.deepcopy(notebook)
     notebook.metadata = {
         "kernelspec": {
             "display_name": "Python 3",

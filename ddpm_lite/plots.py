@@ -76,10 +76,9 @@ def for_dark(svg: str) -> str:
     return svg
 
 
-def axes(rows: int = 1, columns: int = 1, height: float = 2.8) -> list[Axes]:
-    """A figure as wide as the page, as a flat list of its axes; height in inches per row."""
-    width = 7.2 if columns > 1 else 5.6
-    _, grid = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
+def axes(rows: int = 1, height: float = 2.8) -> list[Axes]:
+    """A figure of axes one below the other, for phones too; height in inches per row."""
+    _, grid = plt.subplots(rows, figsize=(5.6, height * rows), squeeze=False)
     return list(grid.flat)
 
 

@@ -37,7 +37,7 @@ WRONG: list[tuple[str, Any, str]] = [
             (s.alpha_bar[b] - s.alpha_bar[a]).abs().sqrt(),
             1 - (s.alpha_bar[b] - s.alpha_bar[a]).abs(),
         ),
-        "numbers are off",
+        "divide, do not subtract",
     ),
     (
         "2.2",

@@ -30,11 +30,10 @@ def configure(app: Sphinx, config: Config) -> None:
     config.nb_ipywidgets_js = {"widget-host.js": {"defer": "defer"}}
     config.mathjax_path = "mathjax/tex-chtml.js"
     config.mathjax3_config = {"options": {"enableMenu": False}}
-    config.html_theme_options[
-        "navbar_persistent"
-    ] = []  # or a second search field appears
     config.html_context.setdefault("default_mode", "auto")
-    config.html_theme_options["logo"] = {"text": config.html_title}
+    options = config.html_theme_options
+    options["navbar_persistent"] = []  # or a second search field appears
+    options["logo"] = {"text": config.html_title}
     # The cache of executed chapters knows their cells only; tie it to what they import as well.
     package = _fingerprint(ROOT / "requirements.txt", ROOT / "ddpm_lite")
     config.nb_execution_cache_path = str(
@@ -100,25 +99,15 @@ def dark_figures(app: Sphinx, doctree: nodes.document) -> None:
     from ddpm_lite.plots import for_dark
 
     for image in list(doctree.findall(nodes.image)):
-        uri = image["uri"]
-        path = (
-            Path(app.srcdir, uri.lstrip("/"))
-            if uri.startswith("/")
-            else Path(app.srcdir, Path(app.env.docname).parent, uri)
-        )
-        if (
-            path.suffix != ".svg"
-            or "jupyter_execute" not in path.parts
-            or "dark" in path.stem
-        ):
+        path = Path(app.env.relfn2path(image["uri"])[1])
+        if path.suffix != ".svg" or "jupyter_execute" not in path.parts:
             continue
         twin = path.with_stem(f"{path.stem}-dark")
         twin.write_text(for_dark(path.read_text()))
-        image["loading"] = (
-            "lazy"  # and the twin that does not show is never fetched
-        )
+        # A lazy twin that does not show is never fetched.
+        image["loading"] = "lazy"
         dark = image.deepcopy()
-        dark["uri"] = str(Path(uri).with_stem(twin.stem))
+        dark["uri"] = str(Path(image["uri"]).with_stem(twin.stem))
         # "dark-light" keeps the theme's hands off; its own pair of classes would hide the caption.
         image["classes"] += ["dark-light", "figure-light"]
         dark["classes"] += ["dark-light", "figure-dark"]

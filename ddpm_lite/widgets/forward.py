@@ -102,9 +102,10 @@ class ForwardProcess(anywidget.AnyWidget):
     @property
     def xt(self) -> Float[Tensor, "1 C H W"]:
         """x_t as the widget shows it, [1, C, H, W] in float64."""
+        x0 = self.x0
         if self.t == 0:
-            return self.x0
+            return x0
         # The browser draws its noise pixel by pixel, colours last.
-        eps = torch.from_numpy(normals(self.seed, self.x0.numel()))
-        eps = eps.view(1, *self.x0.shape[2:], -1).permute(0, 3, 1, 2)
-        return GaussianDiffusion(self.schedule).q_sample(self.x0, min(self.t, self.T), eps)
+        eps = torch.from_numpy(normals(self.seed, x0.numel()))
+        eps = eps.view(1, *x0.shape[2:], -1).permute(0, 3, 1, 2)
+        return GaussianDiffusion(self.schedule).q_sample(x0, min(self.t, self.T), eps)
