@@ -1,15 +1,21 @@
-"""From noise to an image: each sampler is one short generator named after its algorithm."""
+"""From noise to an image and back: each sampler is one short generator named after its algorithm.
 
-from collections.abc import Iterator
-from typing import NamedTuple
+Every step costs one call of the model and a dozen small operations; nothing waits for the device
+and nothing is kept.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddpm_lite.diffusion import GaussianDiffusion, Model
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.reverse import Model
+from ddpm_lite.schedule import spaced_times
 
-__all__ = ["SampleStep", "ddpm"]
+__all__ = ["SampleStep", "ddim", "ddpm", "encode", "interpolate", "sample"]
 
 
 class SampleStep(NamedTuple):
@@ -24,35 +30,230 @@ def ddpm(
     diffusion: GaussianDiffusion,
     model: Model,
     shape: tuple[int, ...],
+    *,
     clip: bool = True,
+    start: Float[Tensor, "B *D"] | None = None,
+    t_start: int | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
+    progress: bool = False,
 ) -> Iterator[SampleStep]:
     """Ancestral sampling, Ho et al. (2020), Algorithm 2; yields T steps, t = T - 1 down to 0.
 
     The sample is the last step's xt. Nothing is kept: hold on to the steps you want.
 
     Args:
-        diffusion: holds T and the coefficients.
-        model: `(xt, t) -> eps_hat`, on the device where sampling is to happen.
+        diffusion: holds T and the coefficients. `diffusion.subsequence(times)` takes fewer steps.
+        model: `(xt, t) -> output`, on the device where sampling is to happen, in eval mode.
         shape: [B, ...] of the samples.
         clip: hold x0_hat in [-1, 1] at every step.
+        start: [B, ...], x_t to begin with in place of noise.
+        t_start: the t of `start`; T by default.
         generator: where the noise comes from, for samples that can be drawn again.
-        device: by default that of the model's parameters, or of the generator.
+        device: by default that of `start`, the model's parameters, or the generator.
+        progress: show a bar.
+
+    Raises:
+        ValueError: a start of another shape, or a t_start that the chain does not stop at.
     """
-    if device is None:
-        device = _device_of(model, generator)
-
-    def noise() -> Tensor:
-        return torch.randn(shape, generator=generator, device=device)
-
-    xt = noise()
-    for t in range(diffusion.T, 0, -1):
+    first, x, randn = _begin(diffusion, model, shape, start, t_start, generator, device)
+    x0_hat = None
+    for t in _bar(range(first, 0, -1), progress):
         with torch.inference_mode():  # never around the yield: the caller's mode is the caller's
-            ts = torch.full(shape[:1], t, device=device)
-            out = diffusion.p_mean_variance(model, xt, ts, clip)
-            xt = diffusion.p_draw(out, ts, noise())
-        yield SampleStep(t - 1, xt, out.x0_hat)
+            out = diffusion.p_mean_variance(model, x, t, clip, x0_hat)
+            x, x0_hat = diffusion.p_draw(out, t, randn()), out.x0_hat
+        yield SampleStep(diffusion.times[t - 1], x, x0_hat)
+
+
+def ddim(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    shape: tuple[int, ...],
+    *,
+    steps: int | list[int] = 50,
+    eta: float = 0.0,
+    clip: bool = True,
+    start: Float[Tensor, "B *D"] | None = None,
+    t_start: int | None = None,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = False,
+) -> Iterator[SampleStep]:
+    """Fewer steps, and as little noise as you like: Song, Meng and Ermon (2021), Eq. 12.
+
+    x_s = sqrt(alpha_bar_s) x0_hat + sqrt(1 - alpha_bar_s - sigma^2) eps_hat + sigma z, from t to
+    the next time s, with sigma = eta times the root of that step's beta_tilde. With eta = 1 and
+    all steps it is `ddpm` with "beta_tilde"; with eta = 0 the noise at the start decides all.
+
+    Args:
+        steps: how many, evenly spaced and ending at T; or the times themselves, increasing.
+        eta: from 0 to 1.
+        diffusion, model, shape, clip, start, t_start, generator, device, progress: as for `ddpm`;
+            the variance that `diffusion` names has no part in it.
+
+    Raises:
+        ValueError: eta outside [0, 1], or steps outside 1..T; as for `ddpm`.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in [0, 1], got {eta}")
+    chain = _shorten(diffusion, steps)
+    sigma2 = eta**2 * chain.schedule.beta_tilde
+    signal = chain.schedule.alpha_bar_prev.sqrt().tolist()
+    noise = (1 - chain.schedule.alpha_bar_prev - sigma2).sqrt().tolist()
+    sigma = sigma2.sqrt().tolist()
+
+    first, x, randn = _begin(chain, model, shape, start, t_start, generator, device)
+    x0_hat = None
+    for t in _bar(range(first, 0, -1), progress):
+        with torch.inference_mode():
+            out = chain.p_mean_variance(model, x, t, clip, x0_hat)
+            x, x0_hat = signal[t] * out.x0_hat + noise[t] * out.eps_hat, out.x0_hat
+            if sigma[t] > 0:
+                x = x + sigma[t] * randn()
+        yield SampleStep(chain.times[t - 1], x, x0_hat)
+
+
+def sample(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    shape: tuple[int, ...],
+    sampler: Callable[..., Iterator[SampleStep]] = ddpm,
+    **options: Any,
+) -> Float[Tensor, "B *D"]:
+    """Only the end of a chain: images [B, ...], by `ddpm` or another sampler with its options.
+
+    For instance `sample(diffusion, model, (64, 1, 8, 8), ddim, steps=20)`.
+    """
+    for step in sampler(diffusion, model, shape, **options):
+        end = step.xt
+    return end.clone()  # outside inference mode, so that it may be used in any way
+
+
+@torch.no_grad()
+def encode(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    x0: Float[Tensor, "B *D"],
+    *,
+    steps: int | list[int] = 50,
+    refine: int = 0,
+    progress: bool = False,
+) -> Float[Tensor, "B *D"]:
+    """The x_T, [B, ...], from which `ddim` with eta = 0 and clip=False leads to x0.
+
+    A step of `ddim` is run backwards: the x_t is wanted that it would take to the x_s at hand.
+    The noise in it is needed to find it; the model is asked about x_s in its place, and then
+    `refine` more times about the x_t so found, which converges where steps are small. Song, Meng
+    and Ermon (2021), Sections 4.3 and 5.4.
+
+    Args:
+        steps: as for `ddim`, which must be given the same.
+        refine: further evaluations a step; 0 is the usual inversion, exact only as steps grow.
+
+    Raises:
+        ValueError: refine < 0, or steps outside 1..T.
+    """
+    if refine < 0:
+        raise ValueError(f"refine must not be negative, got {refine}")
+    chain = _shorten(diffusion, steps)
+    alpha_bar = chain.schedule.alpha_bar
+    signal, noise = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
+    x = x0
+    for t in _bar(range(1, chain.T + 1), progress):
+        x_prev = x
+        for _ in range(1 + refine):
+            eps_hat = chain.p_mean_variance(model, x, t, clip=False).eps_hat
+            x0_hat = (x_prev - noise[t - 1] * eps_hat) / signal[t - 1]
+            x = signal[t] * x0_hat + noise[t] * eps_hat
+    return x
+
+
+def interpolate(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    x0: Float[Tensor, "B *D"],
+    other: Float[Tensor, "B *D"],
+    share: Float[Tensor, " L"],
+    t: int,
+    *,
+    clip: bool = True,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> Float[Tensor, "L B *D"]:
+    """Images between x0 and other, [L, B, ...], met in the latent x_t and decoded by the chain.
+
+    Both are noised to t, once for all shares; (1 - share) x_t + share x'_t goes back to t = 0 by
+    `ddpm`. The larger t, the freer the result. Ho et al. (2020), Section 4.4 and Figure 8.
+
+    Args:
+        share: [L] of `other`, from 0 to 1.
+        t: where the two are mixed, in 1..T.
+        diffusion, model, clip, generator, progress: as for `ddpm`.
+    """
+
+    def noised(x: Tensor) -> Tensor:
+        eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        return diffusion.q_sample(x, t, eps)
+
+    share = share.to(x0).view(-1, *[1] * x0.ndim)
+    mixed = ((1 - share) * noised(x0) + share * noised(other)).flatten(0, 1)
+    end = sample(
+        diffusion,
+        model,
+        tuple(mixed.shape),
+        clip=clip,
+        start=mixed,
+        t_start=diffusion.times[t],
+        generator=generator,
+        progress=progress,
+    )
+    return end.unflatten(0, (len(share), len(x0)))
+
+
+def _begin(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    shape: tuple[int, ...],
+    start: Tensor | None,
+    t_start: int | None,
+    generator: torch.Generator | None,
+    device: torch.device | str | None,
+) -> tuple[int, Tensor, Callable[[], Tensor]]:
+    """The first t, its x_t, and where noise like it comes from."""
+    if start is not None and tuple(start.shape) != tuple(shape):
+        raise ValueError(f"start must have the shape {tuple(shape)}, got {tuple(start.shape)}")
+    if t_start is None:
+        t_start = diffusion.times[-1]
+    elif start is None:
+        raise ValueError(f"t_start = {t_start} needs a start: an x_t with which to begin there")
+    if t_start not in diffusion.times[1:]:
+        raise ValueError(
+            f"t_start must be one of the chain's {diffusion.T} times up to "
+            f"{diffusion.times[-1]}, got {t_start}"
+        )
+    if device is None:
+        device = _device_of(model, generator) if start is None else start.device
+    dtype = None if start is None else start.dtype
+
+    def randn() -> Tensor:
+        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+
+    x = randn() if start is None else start.to(device)
+    return diffusion.times.index(t_start), x, randn
+
+
+def _shorten(diffusion: GaussianDiffusion, steps: int | list[int]) -> GaussianDiffusion:
+    times = spaced_times(diffusion.T, steps) if isinstance(steps, int) else steps
+    return diffusion.subsequence(times)
+
+
+def _bar(times: range, progress: bool) -> Iterator[int]:
+    if progress:
+        from tqdm.auto import tqdm  # brings notebook widgets along: only when asked for
+
+        yield from tqdm(times, desc="sampling")
+    else:
+        yield from times
 
 
 def _device_of(model: Model, generator: torch.Generator | None) -> torch.device:

@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-__all__ = ["NoiseSchedule", "cosine_schedule", "linear_schedule"]
+__all__ = [
+    "NoiseSchedule",
+    "cosine_schedule",
+    "linear_schedule",
+    "sigmoid_schedule",
+    "spaced_times",
+]
 
 
 class NoiseSchedule:
@@ -84,6 +90,43 @@ class NoiseSchedule:
         """
         return self.alpha_bar / (1 - self.alpha_bar)
 
+    def subsequence(self, times: list[int]) -> "NoiseSchedule":
+        """The chain that stops only at the given times, with beta recomputed from alpha_bar.
+
+        Step i goes from times[i - 1] to times[i] at once, so its alpha is the product of those it
+        skips: beta_i = 1 - alpha_bar_{times[i]} / alpha_bar_{times[i-1]}. Nichol and Dhariwal
+        (2021), Eq. 19.
+
+        Args:
+            times: increasing integers in 1..T.
+
+        Raises:
+            ValueError: no times, times that do not increase, or a time outside 1..T.
+        """
+        steps = zip([0, *times], times, strict=False)
+        if not times or any(now <= before for before, now in steps) or times[-1] > self.T:
+            raise ValueError(f"times must be increasing integers in 1..{self.T}, got {times}")
+        alpha_bar = self.alpha_bar[[0, *times]]
+        return NoiseSchedule(1 - alpha_bar[1:] / alpha_bar[:-1])
+
+    def rescaled(self, T: int) -> "NoiseSchedule":
+        """The same loss of signal in T steps, more or fewer than now.
+
+        alpha_bar is a function of the share t / T of the way; its logarithm is drawn as straight
+        lines between the steps and read off at T places. Where T divides the present number of
+        steps, this is the subsequence of every so many of them.
+
+        Raises:
+            TypeError: T is not an integer.
+            ValueError: T < 1.
+        """
+        _check_length(T)
+        place = torch.arange(T + 1, dtype=torch.float64) * self.T / T
+        before = place.floor().long().clamp(max=self.T - 1)
+        log = self.alpha.log().cumsum(0)
+        log = log[before].lerp(log[before + 1], place - before)
+        return NoiseSchedule(-torch.expm1(log.diff()))
+
     def __repr__(self) -> str:
         return (
             f"NoiseSchedule(T={self.T}, beta_1={self.beta[1]:.4g}, beta_T={self.beta[-1]:.4g}, "
@@ -97,7 +140,8 @@ def linear_schedule(
     """T variances evenly spaced from beta_start to beta_end. Eq. {eq}`eq-linear-schedule`.
 
     The defaults are the paper's (Ho et al., 2020, Section 4). They belong to T = 1000: a
-    shorter chain with the same two numbers stops before the image is gone.
+    shorter chain with the same two numbers stops before the image is gone. The paper's
+    schedule in fewer steps is `linear_schedule().rescaled(T)`.
 
     Raises:
         TypeError: T is not an integer.
@@ -125,6 +169,49 @@ def cosine_schedule(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) ->
     u = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
     return NoiseSchedule((1 - f[1:] / f[:-1]).clamp(max=beta_max))
+
+
+def sigmoid_schedule(
+    T: int = 1000,
+    start: float = -3.0,
+    end: float = 3.0,
+    tau: float = 1.0,
+    beta_max: float = 0.999,
+) -> NoiseSchedule:
+    """The schedule whose alpha_bar follows a falling logistic curve from 1 to 0.
+
+    alpha_bar_t = (f(end) - f(start + (end - start) t / T)) / (f(end) - f(start)), where
+    f(x) = 1 / (1 + exp(-x / tau)); each beta is held at beta_max or below. Jabri et al. (2022);
+    Chen (2023), Section 2.1.
+
+    Raises:
+        TypeError: T is not an integer.
+        ValueError: T < 1, start >= end, tau <= 0, or beta_max outside (0, 1).
+    """
+    _check_length(T)
+    if not start < end:
+        raise ValueError(f"start must be less than end, got start = {start} and end = {end}")
+    if not tau > 0:
+        raise ValueError(f"tau must be positive, got {tau}")
+    if not 0 < beta_max < 1:
+        raise ValueError(f"beta_max must lie in (0, 1), got {beta_max}")
+    f = torch.sigmoid(torch.linspace(start, end, T + 1, dtype=torch.float64) / tau)
+    left = (f[-1] - f) / (f[-1] - f[0])
+    return NoiseSchedule((1 - left[1:] / left[:-1]).clamp(max=beta_max))
+
+
+def spaced_times(T: int, steps: int) -> list[int]:
+    """`steps` of the times 1..T, evenly spaced and ending at T: round(i T / steps).
+
+    A chain that starts from noise has to start at T, where the data are gone; Lin et al. (2023)
+    measure what else it costs.
+
+    Raises:
+        ValueError: steps outside 1..T.
+    """
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps must lie in 1..{T}, got {steps}")
+    return [round(i * T / steps) for i in range(1, steps + 1)]
 
 
 def _check_length(T: int) -> None:

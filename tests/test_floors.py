@@ -11,10 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
     "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "_version": 0,
     "forward": 1, "oracle": 1, "unet": 1,
-    "diffusion": 2, "interop": 2,
-    "elbo": 3, "samplers": 3, "train": 3,
-    "plots": 4, "widgets": 4, "checks": 4,
-    "__init__": 5,
+    "reverse": 2, "interop": 2,
+    "diffusion": 3,
+    "elbo": 4, "samplers": 4, "train": 4,
+    "plots": 5, "widgets": 5, "checks": 5,
+    "__init__": 6,
 }  # fmt: skip
 HEAVY = {"matplotlib": {"plots"}, "ipywidgets": {"widgets"}, "anywidget": {"widgets"}}
 

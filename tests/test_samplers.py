@@ -1,15 +1,32 @@
-"""The sampler against Algorithm 2 written out, and against data whose best network is known."""
+"""The samplers against Algorithm 2 and diffusers, and against data whose best network is known."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, UNet, ddpm, linear_schedule
+from ddpm_lite import (
+    GaussianDiffusion,
+    Oracle,
+    SampleStep,
+    UNet,
+    cosine_schedule,
+    ddim,
+    ddpm,
+    encode,
+    interpolate,
+    linear_schedule,
+    sample,
+    spaced_times,
+)
 
 
+@pytest.mark.proves("ddpm")
 def test_it_is_algorithm_2() -> None:
     schedule = linear_schedule(7, 0.05, 0.4)
     diffusion = GaussianDiffusion(schedule)
@@ -35,6 +52,7 @@ def test_it_is_algorithm_2() -> None:
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
 
+@pytest.mark.proves("ddpm")
 def test_the_best_network_for_gaussian_data_leads_to_that_data() -> None:
     """For data N(m, s^2) the best eps_hat is linear in x_t, so every x_t of the chain is Gaussian.
 
@@ -91,3 +109,236 @@ def test_x0_hat_is_held_in_range_unless_told_otherwise() -> None:
     for clip, within in ((True, True), (False, False)):
         for step in ddpm(diffusion, lambda x, t: x * 90, (8, 2), clip=clip):
             assert (step.x0_hat.abs().max() <= 1) == within
+
+
+def wavy(x: Tensor, t: Tensor) -> Tensor:
+    """A network that is wrong in a smooth way."""
+    return 0.8 * x + (t.view(-1, *[1] * (x.ndim - 1)) / 50).sin()
+
+
+@pytest.mark.proves("ddim")
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize(
+    ("objective", "prediction"), [("eps", "epsilon"), ("x0", "sample"), ("v", "v_prediction")]
+)
+def test_ddim_is_that_of_diffusers(objective: Any, prediction: str, clip: bool, eta: float) -> None:
+    schedule = linear_schedule(60, 1e-3, 0.2)
+    scheduler = DDIMScheduler(
+        num_train_timesteps=60,
+        beta_start=1e-3,
+        beta_end=0.2,
+        prediction_type=prediction,
+        clip_sample=clip,
+        timestep_spacing="trailing",
+    )
+    scheduler.set_timesteps(12)
+    generator, theirs = torch.Generator().manual_seed(4), torch.Generator().manual_seed(4)
+    diffusion = GaussianDiffusion(schedule, objective)
+    x = torch.randn(3, 2, 4, 4, generator=theirs)
+    steps = ddim(diffusion, wavy, (3, 2, 4, 4), steps=12, eta=eta, clip=clip, generator=generator)
+    for t, step in zip(scheduler.timesteps, steps, strict=True):
+        output = wavy(x, torch.full((3,), int(t) + 1))
+        # Theirs draws noise at the last step too, and multiplies it by zero.
+        out = scheduler.step(
+            output, int(t), x, eta=eta, use_clipped_model_output=clip, generator=theirs
+        )
+        x = out.prev_sample
+        assert_close(step.x0_hat, out.pred_original_sample, atol=2e-5, rtol=2e-5)
+        assert_close(step.xt, x, atol=2e-5, rtol=2e-5)
+        assert step.t == int(t) + 1 - 5
+
+
+@pytest.mark.proves("ddim", "ddpm")
+@pytest.mark.parametrize("objective", ["eps", "mu"])
+def test_ddim_with_all_its_noise_is_ddpm(objective: Any) -> None:
+    """Step by step, to rounding: eta = 1, every t, and the variance beta_tilde."""
+    schedule = cosine_schedule(25)
+    one = ddim(
+        GaussianDiffusion(schedule, objective),
+        wavy,
+        (5, 3),
+        steps=25,
+        eta=1.0,
+        generator=torch.Generator().manual_seed(2),
+    )
+    two = ddpm(
+        GaussianDiffusion(schedule, objective, "beta_tilde"),
+        wavy,
+        (5, 3),
+        generator=torch.Generator().manual_seed(2),
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a.t == b.t
+        assert_close(a.xt, b.xt, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.proves("ddim")
+def test_ddim_without_noise_solves_the_flow() -> None:
+    """For N(m, s^2) data the noiseless path is known: it keeps x_t's place in units of spread."""
+    m, s, schedule = 0.4, 0.3, cosine_schedule(1000)
+    oracle = Oracle(schedule, torch.tensor([[m]], dtype=torch.float64), s)
+    a = schedule.alpha_bar
+    start = torch.tensor([[-1.5], [0.0], [2.0]], dtype=torch.float64)
+    place = (start - a[-1].sqrt() * m) / (a[-1] * s**2 + 1 - a[-1]).sqrt()
+    errors = []
+    for steps in (20, 1000):
+        chain = ddim(
+            GaussianDiffusion(schedule), oracle, (3, 1), steps=steps, clip=False, start=start
+        )
+        *_, last = chain
+        errors.append((last.xt - (m + s * place)).abs().max().item())
+    assert errors[1] < 2e-3
+    assert errors[1] < errors[0] / 10  # a method of first order
+
+
+@pytest.mark.proves("encode")
+def test_encode_is_ddim_backwards() -> None:
+    schedule = cosine_schedule(200)
+    diffusion = GaussianDiffusion(schedule)
+    oracle = Oracle(schedule, torch.tensor([[0.5, -0.5], [-0.5, 0.2]]).double(), 0.2)
+    x0 = oracle.sample(20)
+
+    def there_and_back(steps: int, refine: int) -> float:
+        latent = encode(diffusion, oracle, x0, steps=steps, refine=refine)
+        back = sample(diffusion, oracle, (20, 2), ddim, steps=steps, start=latent, clip=False)
+        return (back - x0).abs().max().item()
+
+    assert there_and_back(200, 0) < there_and_back(50, 0) / 2
+    assert there_and_back(200, 0) < 0.05
+    assert there_and_back(200, 3) < there_and_back(200, 0) / 10
+
+
+@pytest.mark.proves("encode")
+def test_encode_gives_each_image_its_place_in_the_noise() -> None:
+    m, s, schedule = 0.4, 0.3, linear_schedule()
+    oracle = Oracle(schedule, torch.tensor([[m]], dtype=torch.float64), s)
+    x0 = torch.tensor([[0.1], [0.4], [1.0]], dtype=torch.float64)
+    a = schedule.alpha_bar[-1]
+    expected = a.sqrt() * m + (a * s**2 + 1 - a).sqrt() * (x0 - m) / s
+    got = encode(GaussianDiffusion(schedule), oracle, x0, steps=1000)
+    assert_close(got, expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.proves("interpolate")
+def test_interpolation_is_the_chain_from_the_mixed_latent() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(20, 0.01, 0.3))
+    x0, other = torch.rand(2, 3, 2)
+    share = torch.tensor([0.0, 0.25, 1.0])
+    got = interpolate(
+        diffusion, wavy, x0, other, share, 7, generator=torch.Generator().manual_seed(1)
+    )
+    assert got.shape == (3, 3, 2)
+    generator = torch.Generator().manual_seed(1)
+    one = diffusion.q_sample(x0, 7, torch.randn(3, 2, generator=generator))
+    two = diffusion.q_sample(other, 7, torch.randn(3, 2, generator=generator))
+    x = torch.cat([(1 - w) * one + w * two for w in (0.0, 0.25, 1.0)])
+    for t in range(7, 0, -1):
+        x = diffusion.p_sample(wavy, x, t, noise=torch.randn(9, 2, generator=generator))
+    assert_close(got.view(9, 2), x)
+
+
+def test_a_chain_may_start_anywhere() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(10, 0.01, 0.3))
+    steps = list(ddpm(diffusion, wavy, (4, 2), generator=torch.Generator().manual_seed(0)))
+    middle = steps[5]
+    assert middle.t == 4
+    generator = torch.Generator().manual_seed(9)
+    rest = list(ddpm(diffusion, wavy, (4, 2), start=middle.xt, t_start=4, generator=generator))
+    assert [step.t for step in rest] == [3, 2, 1, 0]
+    generator = torch.Generator().manual_seed(9)
+    x = diffusion.p_sample(wavy, middle.xt, 4, noise=torch.randn(4, 2, generator=generator))
+    assert_close(rest[0].xt, x)
+
+
+def test_a_shortened_chain_reports_the_network_s_times() -> None:
+    diffusion = GaussianDiffusion(linear_schedule())
+    times = spaced_times(1000, 4)
+    assert [s.t for s in ddim(diffusion, wavy, (1, 2), steps=times)] == [750, 500, 250, 0]
+    short = diffusion.subsequence(times)
+    assert [s.t for s in ddpm(short, wavy, (1, 2))] == [750, 500, 250, 0]
+    start = torch.zeros(1, 2)
+    chain = ddpm(short, wavy, (1, 2), start=start, t_start=500)
+    assert [s.t for s in chain] == [250, 0]
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim])
+def test_self_conditioning_passes_the_estimate_along(sampler: Any) -> None:
+    diffusion = GaussianDiffusion(linear_schedule(6, 0.01, 0.3), self_condition=True)
+    seen = []
+
+    def model(xt: Tensor, t: Tensor, x0_hat: Tensor | None) -> Tensor:
+        seen.append(x0_hat)
+        return 0.1 * xt
+
+    options = {"steps": 6} if sampler is ddim else {}
+    steps = list(sampler(diffusion, model, (2, 2), **options))
+    assert seen[0] is None
+    for given, step in zip(seen[1:], steps[:-1], strict=True):
+        assert given is step.x0_hat
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim])
+def test_sample_is_the_end_and_may_be_used_in_any_way(sampler: Any) -> None:
+    diffusion = GaussianDiffusion(linear_schedule(60, 1e-3, 0.2))
+    *_, last = sampler(diffusion, wavy, (2, 3), generator=torch.Generator().manual_seed(3))
+    end = sample(diffusion, wavy, (2, 3), sampler, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(end, last.xt)
+    assert not end.is_inference()
+    (end * torch.ones(3, requires_grad=True)).sum().backward()
+
+
+def test_a_bar_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    diffusion = GaussianDiffusion(linear_schedule(5))
+    sample(diffusion, wavy, (1, 2))
+    assert capsys.readouterr().err == ""
+    sample(diffusion, wavy, (1, 2), progress=True)
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_the_model_is_asked_once_a_step_and_nothing_is_recomputed() -> None:
+    calls = 0
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return 0.1 * x
+
+    diffusion = GaussianDiffusion(linear_schedule(30))
+    for chain, expected in (
+        (ddpm(diffusion, model, (1, 2)), 30),
+        (ddim(diffusion, model, (1, 2), steps=7), 7),
+    ):
+        calls = 0
+        for n, _ in enumerate(chain, 1):
+            assert calls == n
+        assert calls == expected
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_bad_input() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(10))
+
+    def never(x: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError("the network must not run on bad input")
+
+    def first(chain: Iterator[SampleStep]) -> SampleStep:
+        return next(chain)
+
+    for says, options in (
+        (r"start must have the shape \(2, 3\), got \(2, 2\)", {"start": torch.zeros(2, 2)}),
+        ("t_start = 4 needs a start", {"t_start": 4}),
+        (
+            "one of the chain's 10 times up to 10, got 11",
+            {"start": torch.zeros(2, 3), "t_start": 11},
+        ),
+        ("up to 10, got 0", {"start": torch.zeros(2, 3), "t_start": 0}),
+    ):
+        with pytest.raises(ValueError, match=says):
+            first(ddpm(diffusion, never, (2, 3), **options))
+    with pytest.raises(ValueError, match=r"eta must lie in \[0, 1\], got 1.5"):
+        first(ddim(diffusion, never, (2, 3), steps=5, eta=1.5))
+    with pytest.raises(ValueError, match=r"steps must lie in 1\.\.10, got 50"):
+        first(ddim(diffusion, never, (2, 3)))
+    with pytest.raises(ValueError, match="refine must not be negative, got -1"):
+        encode(diffusion, never, torch.zeros(2, 3), steps=5, refine=-1)

@@ -1,5 +1,6 @@
 """The schedule, against its definitions written out and against published figures."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -9,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from ddpm_lite import NoiseSchedule, cosine_schedule, linear_schedule
+from ddpm_lite import (
+    NoiseSchedule,
+    cosine_schedule,
+    linear_schedule,
+    sigmoid_schedule,
+    spaced_times,
+)
 
 betas = st.lists(st.floats(1e-6, 0.999), min_size=1, max_size=60)
 
@@ -25,6 +32,7 @@ def test_entry_zero_is_the_data() -> None:
     assert s.beta_tilde[1] == 0
 
 
+@pytest.mark.proves("alpha_bar")
 @given(betas)
 def test_alpha_bar_is_the_exact_product(values: list[float]) -> None:
     s = NoiseSchedule(values)
@@ -44,6 +52,7 @@ def test_everything_stays_in_its_bounds(values: list[float]) -> None:
     assert (s.beta_tilde[2:] > 0).all()
 
 
+@pytest.mark.proves("beta_tilde")
 @given(betas)
 def test_beta_tilde_by_adding_precisions(values: list[float]) -> None:
     """The posterior's precision is that of the step plus that of what came before."""
@@ -53,6 +62,7 @@ def test_beta_tilde_by_adding_precisions(values: list[float]) -> None:
         assert s.beta_tilde[t].item() == pytest.approx(1 / precision.item(), rel=1e-9)
 
 
+@pytest.mark.proves("linear_schedule", "snr", "beta_tilde")
 def test_the_paper_s_schedule() -> None:
     """Figures worked out independently: Ho et al. (2020), Section 4, and its appendix."""
     s = linear_schedule()
@@ -68,6 +78,7 @@ def test_the_paper_s_schedule() -> None:
     assert linear_schedule(200).alpha_bar[-1].item() == pytest.approx(0.132, abs=5e-4)
 
 
+@pytest.mark.proves("cosine_schedule")
 @pytest.mark.parametrize("T", [1, 2, 50, 1000])
 def test_cosine_follows_its_curve(T: int) -> None:
     s = cosine_schedule(T)
@@ -104,7 +115,7 @@ def test_bad_betas(beta: list[float], error: type[Exception], says: str) -> None
 
 
 @pytest.mark.usefixtures("as_a_reader")
-@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule])
+@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule, sigmoid_schedule])
 def test_bad_lengths(make: type[NoiseSchedule]) -> None:
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         make(0)
@@ -133,3 +144,74 @@ def test_schedule_leaves_its_input_alone() -> None:
     s = NoiseSchedule(beta)
     s.beta[1] = 0.5
     assert beta[0] == torch.tensor(0.1)
+
+
+@pytest.mark.proves("sigmoid_schedule")
+@pytest.mark.parametrize(
+    ("T", "start", "end", "tau"), [(1000, -3.0, 3.0, 1.0), (7, -1.0, 4.0, 0.5)]
+)
+def test_sigmoid_follows_its_curve(T: int, start: float, end: float, tau: float) -> None:
+    s = sigmoid_schedule(T, start, end, tau)
+
+    def f(u: float) -> float:
+        return 1 / (1 + math.exp(-(start + (end - start) * u) / tau))
+
+    for t in {1, T // 2, T - 1}:
+        expected = (f(1) - f(t / T)) / (f(1) - f(0))
+        assert s.alpha_bar[t].item() == pytest.approx(expected, rel=1e-9)
+    assert s.beta[-1] == 0.999
+
+
+@pytest.mark.proves("subsequence")
+def test_a_subsequence_keeps_alpha_bar() -> None:
+    long = linear_schedule()
+    times = [1, 2, 500, 1000]
+    short = long.subsequence(times)
+    assert short.T == 4
+    assert_close(short.alpha_bar[1:], long.alpha_bar[times])
+    assert_close(long.subsequence(list(range(1, 1001))).beta, long.beta, rtol=1e-9, atol=0)
+    skipped = 1 - long.alpha[3:501].prod()
+    assert short.beta[3].item() == pytest.approx(skipped.item(), rel=1e-12)
+
+
+@pytest.mark.proves("rescaled")
+@pytest.mark.parametrize("schedule", [linear_schedule(), cosine_schedule(60)], ids=repr)
+def test_a_rescaled_schedule_loses_as_much(schedule: NoiseSchedule) -> None:
+    for T in (1, 7, schedule.T // 2, schedule.T, 3 * schedule.T, 100):
+        other = schedule.rescaled(T)
+        assert T == other.T
+        assert other.alpha_bar[-1].item() == pytest.approx(schedule.alpha_bar[-1].item(), rel=1e-9)
+    every_other = schedule.subsequence(list(range(2, schedule.T + 1, 2)))
+    assert_close(schedule.rescaled(schedule.T // 2).beta, every_other.beta, rtol=1e-9, atol=0)
+    back = schedule.rescaled(3 * schedule.T).subsequence(list(range(3, 3 * schedule.T + 1, 3)))
+    assert_close(back.beta, schedule.beta, rtol=1e-9, atol=0)
+
+
+@given(st.integers(1, 300), st.data())
+def test_spaced_times(T: int, data: st.DataObject) -> None:
+    steps = data.draw(st.integers(1, T))
+    times = spaced_times(T, steps)
+    assert len(times) == steps
+    assert times[0] >= 1
+    assert times[-1] == T
+    gaps = [b - a for a, b in itertools.pairwise([0, *times])]
+    assert max(gaps) - min(gaps) <= 1
+    assert min(gaps) >= 1
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_bad_cuts() -> None:
+    s = linear_schedule(10, 0.1, 0.2)
+    for times in ([], [3, 3], [5, 4], [0, 4], [4, 11]):
+        with pytest.raises(ValueError, match=r"increasing integers in 1\.\.10, got \["):
+            s.subsequence(times)
+    with pytest.raises(ValueError, match="T must be at least 1, got 0"):
+        s.rescaled(0)
+    with pytest.raises(ValueError, match=r"steps must lie in 1\.\.10, got 11"):
+        spaced_times(10, 11)
+    with pytest.raises(ValueError, match="start must be less than end, got start = 3"):
+        sigmoid_schedule(start=3, end=3)
+    with pytest.raises(ValueError, match="tau must be positive, got 0"):
+        sigmoid_schedule(tau=0)
+    with pytest.raises(ValueError, match="beta_max must lie in"):
+        sigmoid_schedule(beta_max=2)

@@ -1,0 +1,69 @@
+"""Two formulas about Gaussians that the bound is made of: a divergence and a likelihood."""
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+from torch.special import log_ndtr
+
+__all__ = ["decoder_nll", "gaussian_kl", "gaussian_nll"]
+
+
+def gaussian_kl(
+    mean_q: Float[Tensor, "B *D"],
+    variance_q: Tensor,
+    mean_p: Float[Tensor, "B *D"] | float,
+    variance_p: Tensor | float,
+) -> Float[Tensor, " B"]:
+    """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, summed over dimensions, [B].
+
+    Per dimension (r - 1 - log r + (mean_q - mean_p)^2 / variance_p) / 2, r = variance_q /
+    variance_p. The term the paper's Eq. 5 is made of; Ho et al. (2020), Eq. 8.
+
+    Args:
+        mean_q, mean_p: [B, ...].
+        variance_q, variance_p: positive, broadcast against the means.
+    """
+    # r - 1 and log r nearly cancel for like variances: both start from variance_q - variance_p.
+    excess = torch.as_tensor(variance_q - variance_p) / variance_p
+    kl = (excess - excess.log1p() + (mean_q - mean_p) ** 2 / variance_p) / 2
+    return reduce(kl.expand(mean_q.shape), "b ... -> b", "sum")
+
+
+def gaussian_nll(
+    x: Float[Tensor, "B *D"], mean: Float[Tensor, "B *D"], variance: Tensor
+) -> Float[Tensor, " B"]:
+    """-log N(x; mean, variance) in nats, summed over dimensions, [B]."""
+    nll = ((x - mean) ** 2 / variance + (2 * torch.pi * variance).log()) / 2
+    return reduce(nll, "b ... -> b", "sum")
+
+
+def decoder_nll(
+    x0: Float[Tensor, "B *D"], mean: Float[Tensor, "B *D"], variance: Tensor, levels: int = 256
+) -> Float[Tensor, " B"]:
+    """-log of the mass that N(mean, variance) gives to the grey level of x0, summed, [B] nats.
+
+    [-1, 1] is cut into `levels` bins, each reaching half-way to its neighbours; the first and
+    the last reach to infinity, so the bins' masses sum to one. Ho et al. (2020), Eq. 13.
+
+    Args:
+        x0: [B, ...], grey levels mapped to [-1, 1].
+        mean: [B, ...].
+        variance: positive, broadcast against the mean.
+        levels: how many grey levels there are; 256 for bytes.
+    """
+    # In float64 where there is one: in float32 the masses of far bins lose their digits. This
+    # is one step in T.
+    dtype = torch.float32 if x0.device.type == "mps" else torch.float64
+    last = levels - 1
+    level = ((x0.to(dtype) + 1) * (last / 2)).round()  # neighbours then share their edge exactly
+    mean, sigma = mean.to(dtype), variance.to(dtype).sqrt()
+    far = 1e18  # stands for infinity: its square is finite, so that gradients are
+    above = torch.where(level >= last, far, ((2 * level + 1) / last - 1 - mean) / sigma)
+    below = torch.where(level <= 0, -far, ((2 * level - 1) / last - 1 - mean) / sigma)
+    # Phi(above) - Phi(below) is 1 - 1 in the right tail; the mirrored bin lies in the left one.
+    mirror = above + below > 0
+    above, below = torch.where(mirror, -below, above), torch.where(mirror, -above, below)
+    top = log_ndtr(above)
+    mass = top + torch.log(-torch.expm1(log_ndtr(below) - top))
+    return -reduce(mass, "b ... -> b", "sum").to(x0.dtype)

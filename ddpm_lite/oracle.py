@@ -1,0 +1,145 @@
+"""The best possible network, in closed form, where the data are a mixture or a finite set.
+
+With it the bound, sampling and their failures can be studied exactly, with nothing trained.
+"""
+
+import math
+
+import torch
+from einops import rearrange, reduce
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from ddpm_lite.schedule import NoiseSchedule
+
+__all__ = ["Oracle", "reverse_marginals"]
+
+
+class Oracle:
+    """eps*(x_t, t) = E[eps | x_t], which no network can beat, for a mixture of Gaussians.
+
+    Data are drawn as: component k with probability weights[k], then N(means[k], std[k]^2). With
+    std 0, the default, that is the finite set `means` itself, each member as likely as the next.
+    A model like any other: `(xt, t) -> eps_hat`.
+
+    Args:
+        schedule: the noise schedule that x_t was made with.
+        means: [K, ...], one point of data space each, in its dtype and on its device.
+        std: standard deviation of the components: a number, [K], or [K, ...].
+        weights: [K] positive, up to a factor; even by default.
+
+    Raises:
+        ValueError: no components, a negative std, or shapes that do not fit.
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        means: Float[Tensor, "K *D"],
+        std: float | Float[Tensor, "K *some"] = 0.0,
+        weights: Float[Tensor, " K"] | None = None,
+    ):
+        if means.ndim == 0 or len(means) == 0:
+            raise ValueError(f"means must hold K >= 1 components, got shape {tuple(means.shape)}")
+        K = len(means)
+        weights = torch.ones(K) if weights is None else weights
+        if weights.shape != (K,) or not bool((weights > 0).all()):
+            raise ValueError(f"weights must be {K} positive numbers, got {weights}")
+        variance = torch.as_tensor(std, dtype=means.dtype, device=means.device) ** 2
+        if variance.ndim == 1:
+            variance = variance.view(-1, *[1] * (means.ndim - 1))
+        try:
+            variance = variance.expand(means.shape)
+        except RuntimeError:
+            raise ValueError(
+                f"std must be a number, or fit the means' shape {tuple(means.shape)} from the "
+                f"left, got shape {tuple(torch.as_tensor(std).shape)}"
+            ) from None
+        if not bool((torch.as_tensor(std) >= 0).all()):
+            raise ValueError(f"std must not be negative, got {std}")
+        self.schedule, self.shape = schedule, means.shape[1:]
+        self.means, self.variance = means.flatten(1), variance.flatten(1)
+        self.log_weights = (weights / weights.sum()).log().to(means)
+
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
+    ) -> Float[Tensor, "B *D"]:
+        """E[eps | x_t] = sqrt(1 - alpha_bar_t) sum over k of r_k (x_t - center_k) / variance_k.
+
+        r_k is the probability that x_t came from component k, whose noised version has that
+        center and variance. By Tweedie's formula it is -sqrt(1 - alpha_bar_t) times the score.
+        """
+        _, noise, off, variance = self._components(xt, t)
+        r = self._log_joint(off, variance).softmax(1)
+        eps = noise.sqrt() * reduce(r[..., None] * off / variance, "b k d -> b d", "sum")
+        return eps.view(xt.shape).to(xt.dtype)
+
+    def x0_hat(
+        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
+    ) -> Float[Tensor, "B *D"]:
+        """E[x_0 | x_t], the best guess at the image in the mean square, [B, ...]."""
+        signal, _, off, variance = self._components(xt, t)
+        r = self._log_joint(off, variance).softmax(1)
+        best = self.means + signal.sqrt() * self.variance / variance * off
+        return reduce(r[..., None] * best, "b k d -> b d", "sum").view(xt.shape).to(xt.dtype)
+
+    def log_density(
+        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
+    ) -> Float[Tensor, " B"]:
+        """log q(x_t) in nats, [B]; t may be 0, for the data, unless std is 0."""
+        _, _, off, variance = self._components(xt, t)
+        return self._log_joint(off, variance).logsumexp(1).to(xt.dtype)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n *D"]:
+        """n draws from the data's distribution, [n, ...]."""
+        k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
+        noise = torch.randn(
+            n, self.means.shape[1], generator=generator, dtype=self.means.dtype,
+            device=self.means.device,
+        )  # fmt: skip
+        return (self.means[k] + self.variance[k].sqrt() * noise).view(n, *self.shape)
+
+    def _components(self, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """alpha_bar and 1 - alpha_bar [B, 1], x_t less every center, every variance [B, K, D]."""
+        if xt.shape[1:] != self.shape:
+            raise ValueError(
+                f"xt must have the shape of the data, {tuple(self.shape)}, after its first axis, "
+                f"got {tuple(xt.shape)}"
+            )
+        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
+        signal = self.schedule.alpha_bar[times].view(-1, 1, 1)
+        # 1 - alpha_bar in the schedule's float64: it is small for small t.
+        signal, noise = signal.to(self.means), (1 - signal).to(self.means)
+        off = rearrange(xt.flatten(1), "b d -> b 1 d").to(self.means) - signal.sqrt() * self.means
+        return signal, noise[:, 0], off, signal * self.variance + noise
+
+    def _log_joint(self, off: Tensor, variance: Tensor) -> Tensor:
+        """log of weights_k N(x_t; center_k, variance_k), [B, K]."""
+        log = -(off**2 / variance + (2 * math.pi * variance).log()) / 2
+        return self.log_weights + reduce(log, "b k d -> b k", "sum")
+
+
+def reverse_marginals(
+    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
+) -> tuple[Float64[Tensor, " times"], Float64[Tensor, " times"]]:
+    """Mean and variance [T + 1] of p_theta(x_t), entry t, with the oracle for N(mean, std^2) data.
+
+    One pixel. The oracle is linear in x_t, so every p_theta(x_t) of the unclipped reverse chain
+    is Gaussian; entry 0 is the density that the chain gives to data, exactly.
+
+    Args:
+        schedule: of T steps.
+        sigma2: [T + 1], the variance of each reverse step, entry 1 included.
+        mean, std: of the data.
+    """
+    m, v = [0.0], [1.0]
+    alpha_bar, beta = schedule.alpha_bar.tolist(), schedule.beta.tolist()
+    for t in range(schedule.T, 0, -1):
+        a = alpha_bar[t]
+        total = a * std**2 + 1 - a  # the variance of q(x_t)
+        # mu_theta = (x_t - beta_t (x_t - sqrt(a) mean) / total) / sqrt(1 - beta_t)
+        slope = (1 - beta[t] / total) / math.sqrt(1 - beta[t])
+        offset = beta[t] * math.sqrt(a) * mean / total / math.sqrt(1 - beta[t])
+        m.append(slope * m[-1] + offset)
+        v.append(slope**2 * v[-1] + sigma2[t].item())
+    return torch.tensor(m[::-1], dtype=torch.float64), torch.tensor(v[::-1], dtype=torch.float64)
