@@ -1,138 +1,130 @@
-"""The U-Net of the paper, at any width: the network that looks at x_t and t.
+"""The U-Net: the network that looks at x_t and t, as the paper wires it or as the note does.
 
-The wiring is that of Ho et al. (2020), Appendix B: ResNet blocks of GroupNorm, Swish and
-3x3 convolutions, two per resolution on the way down and three on the way up, the time
-embedding added inside each block, self-attention at chosen resolutions and in the middle.
+The paper's wiring is Ho et al. (2020), Appendix B: two residual blocks per resolution on the
+way down and three on the way up, self-attention at chosen resolutions and in the middle, and a
+skip from everything on the way down. The note's keeps no skip where the resolution changes.
 """
 
-import math
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad, scaled_dot_product_attention, silu
+from torch.compiler import is_compiling
+
+from ddpm_lite.blocks import (
+    Attention,
+    ConvNeXtBlock,
+    Downsample,
+    Embedding,
+    Fourier,
+    LinearAttention,
+    NoteBlock,
+    Recipe,
+    ResBlock,
+    SpaceToDepth,
+    Upsample,
+    group_norm,
+    time_embedding,
+    zero_init,
+)
 
 __all__ = ["UNet", "time_embedding"]
 
-
-def time_embedding(t: Int[Tensor, " B"], width: int) -> Float[Tensor, "B width"]:
-    """Sines and cosines of t at width / 2 frequencies from 1 down to 1 / 10000, [B, width].
-
-    Vaswani et al. (2017), Section 3.5, in the spacing of the DDPM code.
-    """
-    half = width // 2
-    frequencies = torch.exp(-math.log(10000) / (half - 1) * torch.arange(half, device=t.device))
-    angles = t[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def zero_init(layer: nn.Module) -> nn.Module:
-    """Start a layer at zero, so that the block around it starts as the identity."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups at the paper's widths; at least four channels a group below them."""
-    return nn.GroupNorm(math.gcd(32, channels // 4), channels, eps=1e-6)
-
-
-class ResBlock(nn.Module):
-    """Two 3x3 convolutions around the time embedding, and a shortcut past both."""
-
-    def __init__(self, in_channels: int, out_channels: int, time_width: int, dropout: float):
-        super().__init__()
-        self.norm1 = group_norm(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.time = nn.Linear(time_width, out_channels)
-        self.norm2 = group_norm(out_channels)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
-        same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(
-        self, x: Float[Tensor, "B C H W"], temb: Float[Tensor, "B width"]
-    ) -> Float[Tensor, "B out H W"]:
-        h = self.conv1(silu(self.norm1(x)))
-        h = h + rearrange(self.time(silu(temb)), "b c -> b c 1 1")
-        h = self.conv2(self.dropout(silu(self.norm2(h))))
-        return self.shortcut(x) + h
-
-
-class Attention(nn.Module):
-    """Every pixel looks at every other: softmax(q k^T / sqrt(C)) v, added to the input."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = group_norm(channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zero_init(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        q, k, v = rearrange(self.qkv(self.norm(x)), "b (three c) h w -> three b (h w) c", three=3)
-        h = scaled_dot_product_attention(q, k, v)
-        return x + self.out(rearrange(h, "b (h w) c -> b c h w", h=x.shape[2]))
-
-
-class Downsample(nn.Module):
-    """Halve height and width with a strided convolution, padded below and on the right."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H//2 W//2"]:
-        return self.conv(pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Double height and width by repeating pixels, then smooth with a convolution."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C 2*H 2*W"]:
-        return self.conv(interpolate(x, scale_factor=2.0, mode="nearest"))
+BlockName = Literal["resnet", "note", "convnext"]
+TimeName = Literal["sinusoidal", "learned", "random"]
+CHOICES = {"wiring": get_args(Recipe), "block": get_args(BlockName), "time": get_args(TimeName)}
+BLOCKS = {"resnet": ResBlock, "note": NoteBlock, "convnext": ConvNeXtBlock}
+Layers = nn.ModuleList
+Levels = list[tuple[int, int]]  # channels and resolution, the largest images first
+Make = Callable[[int, int, int | None], nn.Module]  # a Block: channels in and out, resolution
 
 
 class Block(nn.Module):
-    """A ResBlock, followed by self-attention at the resolutions that have it."""
+    """A residual block, followed by attention at the resolutions that have it."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, time_width: int, dropout: float, attention: bool
-    ):
+    def __init__(self, res: nn.Module, attn: nn.Module):
         super().__init__()
-        self.res = ResBlock(in_channels, out_channels, time_width, dropout)
-        self.attn = Attention(out_channels) if attention else nn.Identity()
+        self.res, self.attn = res, attn
 
-    def forward(
-        self, x: Float[Tensor, "B C H W"], temb: Float[Tensor, "B width"]
-    ) -> Float[Tensor, "B out H W"]:
+    def forward(self, x: Float[Tensor, "B C H W"], temb: Embedding) -> Float[Tensor, "B out H W"]:
         return self.attn(self.res(x, temb))
 
 
+# Each way down fills `layers` and returns the channels of all that the way up will meet again.
+
+
+def paper_down(layers: Layers, now: int, levels: Levels, blocks: int, make: Make) -> list[int]:
+    skips = [now]
+    for level, (out, resolution) in enumerate(levels):
+        if level > 0:
+            layers.append(Downsample(now))
+            skips.append(now)
+        for _ in range(blocks):
+            layers.append(make(now, out, resolution))
+            now = out
+            skips.append(now)
+    return skips
+
+
+def paper_up(layers: Layers, skips: list[int], levels: Levels, blocks: int, make: Make) -> None:
+    now = levels[-1][0]
+    for level, (out, resolution) in reversed(list(enumerate(levels))):
+        for _ in range(blocks + 1):
+            layers.append(make(now + skips.pop(), out, resolution))
+            now = out
+        if level > 0:
+            layers.append(Upsample(now))
+
+
+def note_down(layers: Layers, now: int, levels: Levels, blocks: int, make: Make) -> list[int]:
+    skips = [now]
+    for level, (out, resolution) in enumerate(levels, start=1):
+        for i in range(1, blocks + 1):
+            layers.append(make(now, now, resolution if i == blocks else None))
+            skips.append(now)
+        last = level == len(levels)
+        layers.append(nn.Conv2d(now, out, 3, padding=1) if last else SpaceToDepth(now, out))
+        now = out
+    return skips
+
+
+def note_up(layers: Layers, skips: list[int], levels: Levels, blocks: int, make: Make) -> None:
+    for level, (now, resolution) in reversed(list(enumerate(levels))):
+        out = skips[-1]  # what this level began with on the way down
+        for i in range(1, blocks + 1):
+            layers.append(make(now + skips.pop(), now, resolution if i == blocks else None))
+        layers.append(Upsample(now, out) if level > 0 else nn.Conv2d(now, out, 3, padding=1))
+    layers.append(make(out + skips.pop(), out, None))
+
+
 class UNet(nn.Module):
-    """eps_theta(x_t, t): images [B, C, size, size] and t [B] in, [B, C, size, size] out.
+    """eps_theta(x_t, t): images [B, channels, size, size] and t [B] in, images out.
 
     Args:
         size: height and width of the images; halved between levels.
         channels: of the images.
         width: channels of the first level.
         mults: one factor per level, on width.
-        attention: the resolutions with self-attention after each block; the middle has it always.
-        blocks: ResBlocks per level on the way down, one more on the way up.
-        dropout: inside each ResBlock.
-
-    The paper's CIFAR-10 network is UNet(32, 3, 128, (1, 2, 2, 2), (16,), dropout=0.1), with
-    35.7 million parameters (Ho et al., 2020, Appendix B).
+        attention: the resolutions with self-attention; the middle has it always.
+        blocks: residual blocks per level on the way down; one more on the way up in the
+            paper's wiring.
+        dropout: inside each residual block.
+        wiring: "paper" or "note".
+        block: "resnet", the paper's; "note", weight-standardised; or "convnext".
+        linear_attention: the resolutions with linear attention.
+        heads, head_width: of all attention; a head has channels / heads when not given.
+        time: "sinusoidal"; or Fourier features, "learned" or "random".
+        self_condition: `forward` takes x0_hat too, Chen et al. (2022), Section 3.2.
+        learned_variance: twice the channels come out, Nichol and Dhariwal (2021), Eq. 15.
+        out_channels: of what comes out; those of the images when not given.
+        classes: `forward` takes labels in 0..classes - 1 too, added to the time embedding.
 
     Raises:
-        ValueError: a size that cannot be halved often enough, a width that is not a multiple
-            of 4, no level at all; in `forward`, images of another shape.
+        ValueError: a size that cannot be halved often enough, a width that groups or heads do
+            not divide, an unknown name, a resolution that no level has; in `forward`, images,
+            t, x0_hat or labels of another shape, or inputs the network was not made for.
     """
 
     def __init__(
@@ -144,62 +136,151 @@ class UNet(nn.Module):
         attention: tuple[int, ...] = (),
         blocks: int = 2,
         dropout: float = 0.0,
+        *,
+        wiring: Recipe = "paper",
+        block: BlockName = "resnet",
+        linear_attention: tuple[int, ...] = (),
+        heads: int = 1,
+        head_width: int | None = None,
+        time: TimeName = "sinusoidal",
+        self_condition: bool = False,
+        learned_variance: bool = False,
+        out_channels: int | None = None,
+        classes: int | None = None,
     ):
         super().__init__()
-        if not mults:
-            raise ValueError("mults must name at least one level, got ()")
-        if width < 4 or width % 4:
-            raise ValueError(f"width must be a positive multiple of 4, got {width}")
+        if not mults or min(mults) < 1:
+            raise ValueError(f"mults must name at least one level, each at least 1, got {mults}")
+        groups = 8 if block == "note" else 4
+        if width < groups or width % groups:
+            raise ValueError(f"width must be a positive multiple of {groups}, got {width}")
         halvings = len(mults) - 1
         if size < 1 or size % 2**halvings:
             raise ValueError(
                 f"size must be a multiple of {2**halvings}, to be halved {halvings} times, "
                 f"got {size}"
             )
-        self.size, self.channels, self.width = size, channels, width
-        time = 4 * width
-        self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
-        self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
-
         levels = [(width * m, size // 2**level) for level, m in enumerate(mults)]
+        for name, value in (("wiring", wiring), ("block", block), ("time", time)):
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}")
+        resolutions = [resolution for _, resolution in levels]
+        for resolution in (*attention, *linear_attention):
+            if resolution not in resolutions:
+                raise ValueError(f"attention must name one of {resolutions}, got {resolution}")
+            if resolution in attention and resolution in linear_attention:
+                raise ValueError(f"attention at {resolution} must be full or linear, got both")
+        counts = {"channels": channels, "blocks": blocks, "head_width": head_width}
+        for name, count in {**counts, "out_channels": out_channels, "classes": classes}.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        self.size, self.channels, self.width, self.classes = size, channels, width, classes
+        self.self_condition, self.learned_variance = self_condition, learned_variance
+        paper, temb = wiring == "paper", 4 * width
+
+        def attend(channels: int, resolution: int | None) -> nn.Module:
+            if resolution in attention:
+                return Attention(channels, heads, head_width, wiring)
+            if resolution in linear_attention:
+                return LinearAttention(channels, heads, head_width)
+            return nn.Identity()
+
+        def res(channels_in: int, channels_out: int) -> nn.Module:
+            return BLOCKS[block](channels_in, channels_out, temb, dropout)
+
+        def make(channels_in: int, channels_out: int, resolution: int | None) -> nn.Module:
+            return Block(res(channels_in, channels_out), attend(channels_out, resolution))
+
+        self.fourier = None if time == "sinusoidal" else Fourier(width // 2, time == "learned")
+        features = width if time == "sinusoidal" else width + 1
+        act = nn.SiLU() if paper else nn.GELU()
+        self.time = nn.Sequential(nn.Linear(features, temb), act, nn.Linear(temb, temb))
+        self.labels = None if classes is None else nn.Embedding(classes, temb)
+
+        kernel = 3 if paper else 7
+        channels_in = channels * (2 if self_condition else 1)
+        self.conv_in = nn.Conv2d(channels_in, width, kernel, padding=kernel // 2)
+        self.keeps_resampled = paper  # as a skip: the wirings differ in nothing else in `forward`
+        down, up = (paper_down, paper_up) if paper else (note_down, note_up)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        now, skips = width, [width]  # channels now, and of all that the way up will meet again
-        for level, (out, resolution) in enumerate(levels):
-            if level > 0:
-                self.down.append(Downsample(now))
-                skips.append(now)
-            for _ in range(blocks):
-                self.down.append(Block(now, out, time, dropout, resolution in attention))
-                now = out
-                skips.append(now)
-        self.middle_in = Block(now, now, time, dropout, attention=True)
-        self.middle_out = ResBlock(now, now, time, dropout)
-        for level, (out, resolution) in reversed(list(enumerate(levels))):
-            for _ in range(blocks + 1):
-                channels_in = now + skips.pop()
-                self.up.append(Block(channels_in, out, time, dropout, resolution in attention))
-                now = out
-            if level > 0:
-                self.up.append(Upsample(now))
-        self.norm_out = group_norm(now)
-        self.conv_out = zero_init(nn.Conv2d(now, channels, 3, padding=1))
+        skips = down(self.down, width, levels, blocks, make)
+        now = levels[-1][0]
+        self.middle_in = Block(res(now, now), Attention(now, heads, head_width, wiring))
+        self.middle_out = res(now, now)
+        up(self.up, skips, levels, blocks, make)
+        now = levels[0][0] if paper else width
+        out = (out_channels or channels) * (2 if learned_variance else 1)
+        self.norm_out = group_norm(now) if paper else nn.Identity()
+        self.act_out = nn.SiLU() if paper else nn.Identity()
+        kernel = 3 if paper else 1
+        self.conv_out = zero_init(nn.Conv2d(now, out, kernel, padding=kernel // 2))
+
+    @classmethod
+    def ho2020(cls, **changes: Any) -> "UNet":
+        """The paper's CIFAR-10 network, 35,746,307 parameters; arguments changed by name.
+
+        Ho et al. (2020), Appendix B.
+        """
+        network = {"size": 32, "channels": 3, "width": 128, "mults": (1, 2, 2, 2)}
+        return cls(**{**network, "attention": (16,), "dropout": 0.1, **changes})
+
+    @classmethod
+    def note(cls, size: int = 32, channels: int = 3, **changes: Any) -> "UNet":
+        """The network the reading note prints, 35,711,107 parameters; arguments changed by name.
+
+        Linear attention at every level, full attention in the middle.
+        """
+        mults = changes.get("mults", (1, 2, 4, 8))
+        every = tuple(size // 2**level for level in range(len(mults)))
+        network = {"width": 64, "mults": mults, "linear_attention": every, "heads": 4}
+        network |= {"head_width": 32, "wiring": "note", "block": "note"}
+        return cls(size, channels, **{**network, **changes})
 
     def forward(
-        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"]
-    ) -> Float[Tensor, "B C H W"]:
-        expected = (self.channels, self.size, self.size)
-        if xt.shape[1:] != expected:
-            raise ValueError(f"expected images of shape {expected}, got {tuple(xt.shape[1:])}")
-        temb = self.time(time_embedding(t, self.width).to(xt.dtype))
+        self,
+        xt: Float[Tensor, "B C H W"],
+        t: Int[Tensor, " B"],
+        x0_hat: Float[Tensor, "B C H W"] | None = None,
+        labels: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B out H W"]:
+        self._check(xt, t, x0_hat, labels)
+        if self.self_condition:
+            xt = torch.cat([torch.zeros_like(xt) if x0_hat is None else x0_hat, xt], dim=1)
+        features = self.fourier(t) if self.fourier else time_embedding(t, self.width)
+        temb = self.time(features.to(self.conv_in.weight.dtype))
+        if self.labels is not None:
+            temb = temb + self.labels(labels)
         h = self.conv_in(xt)
         skips = [h]
         for layer in self.down:
-            h = layer(h) if isinstance(layer, Downsample) else layer(h, temb)
-            skips.append(h)
+            h = layer(h, temb) if isinstance(layer, Block) else layer(h)
+            if isinstance(layer, Block) or self.keeps_resampled:
+                skips.append(h)
         h = self.middle_out(self.middle_in(h, temb), temb)
         for layer in self.up:
-            if isinstance(layer, Upsample):
-                h = layer(h)
-            else:
-                h = layer(torch.cat([h, skips.pop()], dim=1), temb)
-        return self.conv_out(silu(self.norm_out(h)))
+            joins = isinstance(layer, Block)
+            h = layer(torch.cat([h, skips.pop()], dim=1), temb) if joins else layer(h)
+        return self.conv_out(self.act_out(self.norm_out(h)))
+
+    def _check(self, xt: Tensor, t: Tensor, x0_hat: Tensor | None, labels: Tensor | None) -> None:
+        expected = (self.channels, self.size, self.size)
+        if xt.shape[1:] != expected:
+            raise ValueError(f"expected images of shape {expected}, got {tuple(xt.shape[1:])}")
+        rows = (len(xt),)
+        shapes = (("t", t, rows), ("x0_hat", x0_hat, xt.shape), ("labels", labels, rows))
+        for name, value, shape in shapes:
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}")
+        if x0_hat is not None and not self.self_condition:
+            raise ValueError("x0_hat needs a network with self_condition=True, got one without")
+        if labels is not None and self.classes is None:
+            raise ValueError("labels need a network with classes, got one without")
+        if self.classes is None:
+            return
+        if labels is None:
+            raise ValueError(f"labels must lie in 0..{self.classes - 1}, got None")
+        # Values are looked at on the CPU only: on an accelerator that would wait for the device.
+        if labels.device.type == "cpu" and not is_compiling() and len(labels):
+            bad = labels[(labels < 0) | (labels >= self.classes)].tolist()
+            if bad:
+                raise ValueError(f"labels must lie in 0..{self.classes - 1}, got {bad[0]}")

@@ -1,19 +1,59 @@
-"""The network: its size against the official one, its parts against plain loops."""
+"""The network: its size against the official ones, and what goes in and comes out of each kind."""
 
-import math
+import shutil
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 
-from ddpm_lite.unet import Attention, Downsample, ResBlock, UNet, time_embedding
+from ddpm_lite.unet import Block, UNet
+
+# One small network of each kind, and one with every switch on.
+KINDS: dict[str, dict[str, Any]] = {
+    "paper": {"attention": (4,)},
+    "note": {"wiring": "note", "block": "note", "linear_attention": (8, 4), "heads": 2},
+    "convnext": {"block": "convnext", "linear_attention": (4,), "heads": 2},
+    "everything": {
+        "wiring": "note", "block": "convnext", "attention": (4,), "linear_attention": (8,),
+        "heads": 2, "head_width": 3, "time": "learned", "self_condition": True,
+        "learned_variance": True, "classes": 5,
+    },
+    "mixed": {"block": "note", "attention": (8,), "linear_attention": (4,), "time": "random"},
+}  # fmt: skip
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def build(kind: str, **changes: Any) -> UNet:
+    network = UNet(**{"size": 8, "width": 8, "mults": (1, 2), **KINDS[kind], **changes})
+    scatter(network)
+    return network
 
 
 def scatter(module: nn.Module) -> None:
     """Move every parameter off its initial value: zeroed layers would hide mistakes."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.2)
+
+
+def batch(network: UNet, B: int = 2) -> tuple[Tensor, ...]:
+    """All that the network takes."""
+    shape = (B, network.channels, network.size, network.size)
+    t = torch.arange(3, 3 + 350 * B, 350)
+    inputs = [torch.randn(shape), t]
+    if network.self_condition:
+        inputs.append(torch.randn(shape))
+    if network.classes is not None:
+        inputs.append(torch.arange(B) % network.classes)
+    return tuple(inputs)
+
+
+def count(network: UNet) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# Sizes.
 
 
 @pytest.mark.parametrize(
@@ -25,104 +65,295 @@ def scatter(module: nn.Module) -> None:
 )
 def test_it_is_as_large_as_the_official_one(network: tuple, parameters: int) -> None:  # type: ignore[type-arg]
     with torch.device("meta"):
-        assert sum(p.numel() for p in UNet(*network).parameters()) == parameters
+        assert count(UNet(*network)) == parameters
+
+
+def test_named_networks() -> None:
+    with torch.device("meta"):
+        paper, note = UNet.ho2020(), UNet.note()
+        assert count(paper) == 35_746_307
+        assert count(note) == 35_711_107  # Unet(dim=64) of denoising-diffusion-pytorch 1.5.4
+        assert {m.p for m in paper.modules() if isinstance(m, nn.Dropout)} == {0.1}
+        assert UNet.ho2020(classes=10).classes == 10
+        small = UNet.note(12, 1, width=8, mults=(1, 2, 2), dropout=0.2)
+        assert (small.size, small.channels, small.width) == (12, 1, 8)
+        assert {m.p for m in small.modules() if isinstance(m, nn.Dropout)} == {0.2}
+
+
+def test_where_attention_stands() -> None:
+    with torch.device("meta"):
+        paper = UNet(16, 3, 8, (1, 2, 2), attention=(8,), linear_attention=(16,))
+        note = UNet.note()
+
+    def kinds(layers: nn.ModuleList) -> list[str]:
+        short = {"Attention": "full", "LinearAttention": "linear", "Identity": "none"}
+        return [
+            short[type(layer.attn).__name__] if isinstance(layer, Block) else type(layer).__name__
+            for layer in layers
+        ]
+
+    assert kinds(paper.down) == [
+        *["linear"] * 2, "Downsample", *["full"] * 2, "Downsample", *["none"] * 2
+    ]  # fmt: skip
+    assert kinds(paper.up) == [
+        *["none"] * 3, "Upsample", *["full"] * 3, "Upsample", *["linear"] * 3
+    ]  # fmt: skip
+    level = ["none", "linear"]
+    assert kinds(note.down) == [*[*level, "SpaceToDepth"] * 3, *level, "Conv2d"]
+    assert kinds(note.up) == [*[*level, "Upsample"] * 3, *level, "Conv2d", "none"]
+    for network in (paper, note):
+        assert type(network.middle_in.attn).__name__ == "Attention"
+
+
+# What goes in and what comes out.
 
 
 @pytest.mark.parametrize(
     ("size", "channels", "width", "mults", "attention"),
     [(8, 1, 16, (1, 2), ()), (12, 3, 8, (1, 2, 3), (6,)), (1, 2, 4, (1,), (1,))],
 )
+@pytest.mark.parametrize("wiring", ["paper", "note"])
 def test_output_has_the_shape_of_the_input(
-    size: int, channels: int, width: int, mults: tuple[int, ...], attention: tuple[int, ...]
+    size: int,
+    channels: int,
+    width: int,
+    mults: tuple[int, ...],
+    attention: tuple[int, ...],
+    wiring: Any,
 ) -> None:
-    network = UNet(size, channels, width, mults, attention)
-    x = torch.randn(2, channels, size, size)
-    assert network(x, torch.tensor([1, 1000])).shape == x.shape
+    for blocks in (1, 2, 3):
+        network = UNet(size, channels, width, mults, attention, blocks, wiring=wiring)
+        x = torch.randn(2, channels, size, size)
+        assert network(x, torch.tensor([1, 1000])).shape == x.shape
 
 
-def test_it_starts_at_zero_and_each_block_as_the_identity() -> None:
-    x = torch.randn(2, 8, 4, 4)
-    assert_close(ResBlock(8, 8, 16, 0.0)(x, torch.randn(2, 16)), x)
-    assert_close(Attention(8)(x), x)
-    assert not UNet(8, 1, 8)(torch.randn(2, 1, 8, 8), torch.tensor([1, 2])).any()
+def test_channels_out() -> None:
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([1, 1000])
+    assert UNet(8, 3, 8, learned_variance=True)(x, t).shape == (2, 6, 8, 8)
+    assert UNet(8, 3, 8, out_channels=1)(x, t).shape == (2, 1, 8, 8)
+    assert UNet(8, 3, 8, out_channels=2, learned_variance=True)(x, t).shape == (2, 4, 8, 8)
 
 
-def test_attention_is_the_sum_over_pixels() -> None:
-    attention = Attention(4)
-    scatter(attention)
-    x = torch.randn(2, 4, 3, 2)
-    q, k, v = attention.qkv(attention.norm(x)).split(4, dim=1)
-    expected = torch.empty_like(x)
-    for b in range(2):
-        for i in range(3):
-            for j in range(2):
-                scores = [
-                    (q[b, :, i, j] @ k[b, :, m, n]).item() / math.sqrt(4)
-                    for m in range(3)
-                    for n in range(2)
-                ]
-                weights = [math.exp(s) / sum(map(math.exp, scores)) for s in scores]
-                values = [v[b, :, m, n] for m in range(3) for n in range(2)]
-                expected[b, :, i, j] = sum(w * u for w, u in zip(weights, values, strict=True))
-    assert_close(attention(x), x + attention.out(expected))
+@each_kind
+def test_it_starts_at_zero(kind: str) -> None:
+    network = UNet(8, 1, 8, (1, 2), **KINDS[kind])
+    assert not network(*batch(network)).any()
 
 
-def test_time_embedding_written_out() -> None:
-    got = time_embedding(torch.tensor([0, 1, 37, 1000]), 8)
-    for row, t in zip(got, (0, 1, 37, 1000), strict=True):
-        angles = [t * 10000 ** (-i / 3) for i in range(4)]
-        expected = [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
-        assert_close(row, torch.tensor(expected), atol=1e-4, rtol=0)
-
-
-def test_time_embeddings_of_different_times_differ() -> None:
-    table = time_embedding(torch.arange(1, 1001), 16)
-    distances = torch.cdist(table, table) + 10 * torch.eye(1000)
-    assert distances.min() > 1e-3
-
-
-def test_downsample_pads_below_and_on_the_right() -> None:
-    down = Downsample(1)
-    nn.init.zeros_(down.conv.weight)
-    nn.init.zeros_(down.conv.bias)
-    down.conv.weight.data[0, 0, 0, 0] = 1  # picks the upper left pixel of each window
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert_close(down(x), x[..., ::2, ::2])
-
-
-def test_every_parameter_and_input_matters() -> None:
-    network = UNet(8, 1, 8, (1, 2), attention=(4,))
-    scatter(network)
-    x, t = torch.randn(2, 1, 8, 8), torch.tensor([3, 700])
-    out = network(x, t)
-    out.square().sum().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().max() > 0, name
+@each_kind
+def test_every_parameter_and_input_matters(kind: str) -> None:
+    # At width 8 a group of the note's is one channel, whose bias is normalised away.
+    network = build(kind, width=16).double()
+    inputs = [v.double() if v.is_floating_point() else v for v in batch(network)]
+    out = network(*inputs)
+    (torch.randn_like(out) * out).sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    assert all(g is not None for g in gradients.values())
+    sizes = {name: g.abs().max().item() for name, g in gradients.items()}
+    dead = [name for name, size in sizes.items() if size < 1e-10 * max(sizes.values())]
+    assert not dead
     with torch.no_grad():
-        assert not torch.allclose(network(x, t + 1), out)
-        assert_close(network(x[1:], t[1:]), out[1:])  # samples do not see one another
+        for i, value in enumerate(inputs):
+            other = [*inputs]
+            other[i] = value + 1
+            assert not torch.allclose(network(*other), out, atol=1e-4), i
 
 
-def test_dropout_is_off_in_eval() -> None:
-    network = UNet(8, 1, 8, dropout=0.5)
+@each_kind
+def test_samples_do_not_see_one_another(kind: str) -> None:
+    network = build(kind)
+    inputs = batch(network, 3)
+    with torch.no_grad():
+        together = network(*inputs)
+        for i in range(3):
+            alone = network(*(value[i : i + 1] for value in inputs))
+            assert_close(alone, together[i : i + 1], rtol=1e-4, atol=1e-4)
+
+
+def test_no_self_condition_is_one_of_zeros() -> None:
+    network = build("paper", self_condition=True)
+    x, t, x0_hat = batch(network)
+    with torch.no_grad():
+        expected = network(x, t)
+        assert_close(network(x, t, torch.zeros_like(x)), expected, rtol=0, atol=0)
+        assert not torch.allclose(network(x, t, x0_hat), expected)
+        assert not torch.allclose(network(x0_hat, t, x), network(x, t, x0_hat))
+
+
+def test_labels_are_added_to_the_time_embedding() -> None:
+    network = build("paper", classes=3)
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([1, 1])
+    labels = torch.tensor([0, 2])
+    with torch.no_grad():
+        got = network(x, t, labels=labels)
+        assert not torch.allclose(network(x, t, labels=labels.flip(0)), got)
+        # The same sum, with the label moved into the last bias of the time embedding.
+        plain = build("paper")
+        state = {k: v for k, v in network.state_dict().items() if not k.startswith("labels")}
+        for i in range(2):
+            shifted = state["time.2.bias"] + network.labels.weight[labels[i]]
+            plain.load_state_dict({**state, "time.2.bias": shifted})
+            assert_close(plain(x[i : i + 1], t[:1]), got[i : i + 1])
+
+
+def test_the_stem_meets_the_last_block_of_the_note() -> None:
+    network = build("note")
+    x, t = batch(network)
+    seen = {}
+    network.conv_in.register_forward_hook(lambda _, args, out: seen.update(stem=out))
+    network.up[-1].register_forward_pre_hook(lambda _, args: seen.update(last=args[0]))
+    with torch.no_grad():
+        network(x, t)
+    assert_close(seen["last"][:, 8:], seen["stem"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wiring", ["paper", "note"])
+def test_the_way_up_meets_what_the_way_down_left(wiring: Any) -> None:
+    network = UNet(8, 1, 8, (1, 2), wiring=wiring, block="note")
     scatter(network)
-    x, t = torch.randn(1, 1, 8, 8), torch.tensor([5])
-    assert not torch.allclose(network(x, t), network(x, t))
+    left, met = [], []
+    network.conv_in.register_forward_hook(lambda _, args, out: left.append(out))
+    for layer in network.down:
+        if isinstance(layer, Block) or wiring == "paper":
+            layer.register_forward_hook(lambda _, args, out: left.append(out))
+    for layer in network.up:
+        if isinstance(layer, Block):
+            layer.register_forward_pre_hook(lambda _, args: met.append(args[0]))
+    with torch.no_grad():
+        network(*batch(network))
+    assert len(left) == len(met) == (6 if wiring == "paper" else 5)
+    for skip, joined in zip(reversed(left), met, strict=True):
+        assert_close(joined[:, -skip.shape[1] :], skip, rtol=0, atol=0)
+
+
+@each_kind
+def test_dropout_is_off_in_eval(kind: str) -> None:
+    network = build(kind, dropout=0.5)
+    inputs = batch(network)
+    assert not torch.allclose(network(*inputs), network(*inputs))
     network.eval()
-    assert_close(network(x, t), network(x, t))
+    assert_close(network(*inputs), network(*inputs), rtol=0, atol=0)
+
+
+# Number formats and compilation.
+
+
+@each_kind
+def test_float32_against_float64(kind: str) -> None:
+    network = build(kind)
+    inputs = batch(network)
+    with torch.no_grad():
+        single = network(*inputs)
+        network.double()
+        double = network(*(v.double() if v.is_floating_point() else v for v in inputs))
+    assert double.dtype == torch.float64
+    assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(single.double(), double)
+
+
+@each_kind
+def test_autocast(kind: str) -> None:
+    network = build(kind)
+    inputs = batch(network)
+    expected = network(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = network(*inputs)
+    assert out.dtype == torch.bfloat16
+    error = (out.float() - expected).square().mean().sqrt()
+    assert error < 0.1 * expected.square().mean().sqrt()
+    out.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["paper", "note", "mixed"])
+@pytest.mark.usefixtures("as_a_reader")
+def test_it_is_one_graph(kind: str) -> None:
+    network = build(kind, blocks=1)
+    inputs = batch(network)
+    with torch.no_grad():
+        expected = network(*inputs)
+        traced = torch.compile(network, backend="eager", fullgraph=True)
+        assert_close(traced(*inputs), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # inside torch
+@pytest.mark.usefixtures("as_a_reader")
+def test_compiled_is_eager() -> None:
+    # One level: the time goes into the C++ compiler, most of it the first time only.
+    network = build("note", size=4, mults=(1,), linear_attention=(4,), blocks=1, classes=5)
+    inputs = batch(network)
+    with torch.no_grad():
+        expected = network(*inputs)
+        compiled = torch.compile(network, fullgraph=True)
+        assert_close(compiled(*inputs), expected, rtol=1e-4, atol=1e-4)
+
+
+# Bad input.
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_bad_networks() -> None:
+    with pytest.raises(ValueError, match="multiple of 4, to be halved 2 times, got 6"):
+        UNet(6, mults=(1, 2, 2))
+    with pytest.raises(ValueError, match="multiple of 8, to be halved 3 times, got 28"):
+        UNet.note(28)
+    with pytest.raises(ValueError, match="width must be a positive multiple of 4, got 10"):
+        UNet(8, width=10)
+    with pytest.raises(ValueError, match="width must be a positive multiple of 8, got 12"):
+        UNet(8, width=12, block="note")
+    with pytest.raises(ValueError, match="width must be a positive multiple of 4, got 0"):
+        UNet(8, width=0)
+    with pytest.raises(ValueError, match="mults must name at least one level"):
+        UNet(8, mults=())
+    with pytest.raises(ValueError, match=r"each at least 1, got \(1, 0\)"):
+        UNet(8, mults=(1, 0))
+    with pytest.raises(ValueError, match=r"attention must name one of \[8, 4\], got 16"):
+        UNet(8, attention=(4, 16))
+    with pytest.raises(ValueError, match=r"attention must name one of \[8, 4\], got 2"):
+        UNet(8, linear_attention=(2,))
+    with pytest.raises(ValueError, match="attention at 4 must be full or linear, got both"):
+        UNet(8, attention=(4,), linear_attention=(8, 4))
+    with pytest.raises(ValueError, match="heads must divide the 64 channels, got 3"):
+        UNet(8, heads=3)
+    for name, choices in {
+        "wiring": "paper, note",
+        "block": "resnet, note, convnext",
+        "time": "sinusoidal, learned, random",
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} must be one of {choices}, got 'other'"):
+            UNet(8, **{name: "other"})  # type: ignore[arg-type]
+    for name in ("channels", "blocks", "head_width", "out_channels", "classes"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            UNet(8, **{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="multiple of 4, to be halved 2 times, got 6"):
-        UNet(6, mults=(1, 2, 2))
-    with pytest.raises(ValueError, match="width must be a positive multiple of 4, got 10"):
-        UNet(8, width=10)
-    with pytest.raises(ValueError, match="mults must name at least one level"):
-        UNet(8, mults=())
     network = UNet(8, 1, 8)
+    x, t = torch.zeros(2, 1, 8, 8), torch.tensor([1, 2])
     with pytest.raises(ValueError, match=r"expected images of shape \(1, 8, 8\), got \(3, 8, 8\)"):
         network(torch.zeros(1, 3, 8, 8), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"got \(1, 16, 16\)"):
         network(torch.zeros(1, 1, 16, 16), torch.tensor([1]))
+    with pytest.raises(ValueError, match=r"t must have shape \(2,\), got \(1,\)"):
+        network(x, torch.tensor([1]))
+    with pytest.raises(ValueError, match=r"t must have shape \(2,\), got \(\)"):
+        network(x, torch.tensor(1))
+    with pytest.raises(ValueError, match="x0_hat needs a network with self_condition=True"):
+        network(x, t, x)
+    with pytest.raises(ValueError, match="labels need a network with classes, got one without"):
+        network(x, t, labels=t)
+
+    network = UNet(8, 1, 8, self_condition=True, classes=3)
+    with pytest.raises(
+        ValueError, match=r"x0_hat must have shape \(2, 1, 8, 8\), got \(1, 1, 8, 8"
+    ):
+        network(x, t, x[:1], labels=t)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got None"):
+        network(x, t)
+    with pytest.raises(ValueError, match=r"labels must have shape \(2,\), got \(3,\)"):
+        network(x, t, labels=torch.tensor([0, 1, 2]))
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.2, got {wrong}"):
+            network(x, t, labels=torch.tensor([2, wrong]))
