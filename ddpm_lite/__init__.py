@@ -6,6 +6,7 @@ from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
+from ddpm_lite.interop import ZeroBased, load_diffusers
 from ddpm_lite.oracle import Oracle, reverse_marginals
 from ddpm_lite.reverse import Prediction, ReverseProcess
 from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
@@ -32,6 +33,7 @@ __all__ = [
     "TrainConfig",
     "TrainStep",
     "UNet",
+    "ZeroBased",
     "__version__",
     "cosine_schedule",
     "ddim",
@@ -47,6 +49,7 @@ __all__ = [
     "gaussian_nll",
     "interpolate",
     "linear_schedule",
+    "load_diffusers",
     "photograph",
     "prior_kl",
     "reverse_marginals",

@@ -18,7 +18,7 @@ def gaussian_kl(
     """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, summed over dimensions, [B].
 
     Per dimension (r - 1 - log r + (mean_q - mean_p)^2 / variance_p) / 2, r = variance_q /
-    variance_p. The term the paper's Eq. 5 is made of; Ho et al. (2020), Eq. 8.
+    variance_p. The bound is made of these.
 
     Args:
         mean_q, mean_p: [B, ...].
@@ -27,7 +27,7 @@ def gaussian_kl(
     # r - 1 and log r nearly cancel for like variances: both start from variance_q - variance_p.
     excess = torch.as_tensor(variance_q - variance_p) / variance_p
     kl = (excess - excess.log1p() + (mean_q - mean_p) ** 2 / variance_p) / 2
-    return reduce(kl.expand(mean_q.shape), "b ... -> b", "sum")
+    return reduce(kl, "b ... -> b", "sum")
 
 
 def gaussian_nll(
@@ -58,9 +58,9 @@ def decoder_nll(
     last = levels - 1
     level = ((x0.to(dtype) + 1) * (last / 2)).round()  # neighbours then share their edge exactly
     mean, sigma = mean.to(dtype), variance.to(dtype).sqrt()
-    far = 1e18  # stands for infinity: its square is finite, so that gradients are
-    above = torch.where(level >= last, far, ((2 * level + 1) / last - 1 - mean) / sigma)
-    below = torch.where(level <= 0, -far, ((2 * level - 1) / last - 1 - mean) / sigma)
+    inf = torch.inf  # where() keeps its gradient out
+    above = torch.where(level >= last, inf, ((2 * level + 1) / last - 1 - mean) / sigma)
+    below = torch.where(level <= 0, -inf, ((2 * level - 1) / last - 1 - mean) / sigma)
     # Phi(above) - Phi(below) is 1 - 1 in the right tail; the mirrored bin lies in the left one.
     mirror = above + below > 0
     above, below = torch.where(mirror, -below, above), torch.where(mirror, -above, below)

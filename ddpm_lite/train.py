@@ -64,7 +64,7 @@ def train(
     data: Float[Tensor, "N *D"],
     config: TrainConfig | None = None,
 ) -> Iterator[TrainStep]:
-    """Algorithm 1 of Ho et al. (2020), with Adam and an average of the weights.
+    """Ho et al. (2020), Algorithm 1, with Adam and an average of the weights.
 
     Trains `model` in place, on the device it is on; the data move there once. Sample from
     `step.ema`, the averaged network.

@@ -1,7 +1,9 @@
 """What every chapter has, read from its source: labels, figures, exercises, a Colab cell."""
 
 import ast
+import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def docstrings() -> dict[str, str]:
         nodes = ast.walk(ast.parse(path.read_text()))
         # Properties of a class may also be documented by a string below an assignment.
         strings = [n.value for n in nodes if isinstance(n, ast.Constant)]
-        found[path.name] = "\n".join(s for s in strings if isinstance(s, str))
+        found[str(path)] = "\n".join(s for s in strings if isinstance(s, str))
     return found
 
 
@@ -46,6 +48,26 @@ def test_every_numbered_equation_has_its_function() -> None:
     assert len(labels()) == len(set(labels())), "an equation label is used twice"
     assert cited - set(labels()) == set(), "docstrings cite equations that no chapter has"
     assert set(labels()) - cited == set(), "equations that no docstring names"
+
+
+def test_the_ledger_is_complete() -> None:
+    """Every equation has a function, every function of an equation a test that proves it."""
+    place = ROOT / "book/_ext/ledger.py"
+    spec = importlib.util.spec_from_file_location("ledger", place)
+    assert spec is not None
+    assert spec.loader is not None
+    ledger = importlib.util.module_from_spec(spec)
+    sys.modules["ledger"] = ledger
+    spec.loader.exec_module(ledger)
+    rows = ledger.rows()
+    for key, pairs in rows.items():
+        for function, tests in pairs:
+            assert tests, f"{key}: no test proves {function.module}.{function.name}"
+    known = {function.short for function in ledger.functions()}
+    assert set(ledger.proofs()) <= known, "tests prove functions that do not exist"
+    paper = {*range(2, 9), *range(10, 16)}
+    assert {f"Eq. {n}" for n in paper} | {"Algorithm 1", "Algorithm 2"} <= rows.keys()
+    assert set(labels()) <= rows.keys()
 
 
 def test_every_citation_has_its_entry() -> None:

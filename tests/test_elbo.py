@@ -35,7 +35,7 @@ def wavy(x: Tensor, t: Tensor) -> Tensor:
     return 0.7 * x + 0.2 * (x + t.view(-1, *[1] * (x.ndim - 1)) / 10).sin()
 
 
-@pytest.mark.proves("elbo", "kl", "decoder", "prior_kl")
+@pytest.mark.proves("elbo", "kl", "decoder", "prior_kl", "total", "bits_per_dim")
 @pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
 def test_every_term_by_torch_distributions(objective: Any, variance: Any) -> None:
@@ -187,7 +187,7 @@ def test_the_estimate_is_unbiased_and_knows_its_error(proposal: Tensor | None) -
     assert_close(got.bits_per_dim, got.total / 4 / math.log(2))
 
 
-@pytest.mark.proves("elbo")
+@pytest.mark.proves("rate", "distortion")
 def test_rate_and_distortion() -> None:
     """Table 4's ends: at t = T only L_T has been paid, at t = 1 all but L_0."""
     diffusion = GaussianDiffusion(linear_schedule(10, 0.01, 0.5), levels=17)

@@ -73,6 +73,7 @@ def test_the_paper_s_schedule() -> None:
     )
     assert s.alpha_bar[-1].item() == pytest.approx(4.0358e-5, rel=1e-4)
     assert int((s.snr < 1).nonzero()[0]) == 260
+    assert s.snr[1].item() == pytest.approx(0.9999 / 0.0001)
     assert (s.beta_tilde[2] / s.beta[2]).item() == pytest.approx(0.455, abs=5e-4)
     assert (s.beta_tilde[100] / s.beta[100]).item() == pytest.approx(0.982, abs=5e-4)
     assert linear_schedule(200).alpha_bar[-1].item() == pytest.approx(0.132, abs=5e-4)

@@ -21,6 +21,7 @@ class Linear(nn.Module):
         return self.w * x
 
 
+@pytest.mark.proves("train")
 def test_it_finds_the_known_optimum() -> None:
     schedule = linear_schedule(1, 0.36, 0.36)  # one step, x_1 = 0.6 eps
     model = Linear()
@@ -90,6 +91,7 @@ def test_the_digits_are_learnt_a_little() -> None:
     assert sum(losses[-20:]) / 20 < 0.4
 
 
+@pytest.mark.proves("train")
 def test_times_cover_the_whole_chain_and_nothing_else() -> None:
     seen: list[Tensor] = []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from ledger import Ledger
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -157,6 +158,7 @@ def drop_icon_script(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("ledger", Ledger)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
     app.connect("builder-inited", copy_mathjax)
