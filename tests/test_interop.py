@@ -117,6 +117,16 @@ def test_another_configuration(tmp_path: Path) -> None:
         if value is not None:
             with pytest.raises(ValueError, match=f"{key} must be .*, got nothing"):
                 load_diffusers(tmp_path)
+    # Switches that change what comes out and leave every weight its shape.
+    silent = {
+        "freq_shift": 0, "flip_sin_to_cos": True, "norm_eps": 1e-5, "norm_num_groups": 16,
+        "attn_norm_num_groups": 16, "attention_head_dim": 8, "act_fn": "gelu",
+        "center_input_sample": True, "downsample_padding": 1, "mid_block_scale_factor": 2,
+    }  # fmt: skip
+    for key, other in silent.items():
+        config.write_text(json.dumps({**CIFAR10, key: other}))
+        with pytest.raises(ValueError, match=f"{key} must be .*, got {other!r}"):
+            load_diffusers(tmp_path)
     config.write_text(json.dumps(CIFAR10))
     with pytest.raises(FileNotFoundError, match=r"no weights at .*model\.safetensors"):
         load_diffusers(tmp_path)

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ddpm_lite.unet import Block, UNet
+from ddpm_lite.blocks import Attention, LinearAttention
+from ddpm_lite.unet import Block, UNet, time_embedding
 
 # One small network of each kind, and one with every switch on.
 KINDS: dict[str, dict[str, Any]] = {
@@ -105,6 +107,19 @@ def test_where_attention_stands() -> None:
         assert type(network.middle_in.attn).__name__ == "Attention"
 
 
+def test_attention_is_made_as_asked() -> None:
+    with torch.device("meta"):
+        paper, note = UNet(8, 1, 8, attention=(4,)), build("everything")
+    full = [m for m in paper.modules() if isinstance(m, Attention)]
+    assert len(full) == 6
+    assert all(m.heads == 1 and m.qkv.bias is not None for m in full)
+    full = [m for m in note.modules() if isinstance(m, Attention)]
+    linear = [m for m in note.modules() if isinstance(m, LinearAttention)]
+    assert (len(full), len(linear)) == (3, 2)
+    assert all(m.heads == 2 and m.qkv.out_channels == 3 * 6 and m.qkv.bias is None for m in full)
+    assert all(m.heads == 2 and m.q.out_features == 6 for m in linear)
+
+
 # What goes in and what comes out.
 
 
@@ -196,34 +211,54 @@ def test_labels_are_added_to_the_time_embedding() -> None:
             assert_close(plain(x[i : i + 1], t[:1]), got[i : i + 1])
 
 
-def test_the_stem_meets_the_last_block_of_the_note() -> None:
-    network = build("note")
+def test_the_wiring_of_the_paper_written_out() -> None:
+    network = build("paper")
     x, t = batch(network)
-    seen = {}
-    network.conv_in.register_forward_hook(lambda _, args, out: seen.update(stem=out))
-    network.up[-1].register_forward_pre_hook(lambda _, args: seen.update(last=args[0]))
-    with torch.no_grad():
-        network(x, t)
-    assert_close(seen["last"][:, 8:], seen["stem"], rtol=0, atol=0)
+    first, _, second = network.time
+    temb = second(F.silu(first(time_embedding(t, 8))))
+    down, up = network.down, network.up
+    h0 = network.conv_in(x)
+    h1 = down[0](h0, temb)
+    h2 = down[1](h1, temb)
+    h3 = down[2](h2)
+    h4 = down[3](h3, temb)
+    h5 = down[4](h4, temb)
+    h = network.middle_out(network.middle_in(h5, temb), temb)
+    h = up[0](torch.cat([h, h5], dim=1), temb)
+    h = up[1](torch.cat([h, h4], dim=1), temb)
+    h = up[2](torch.cat([h, h3], dim=1), temb)
+    h = up[3](h)
+    h = up[4](torch.cat([h, h2], dim=1), temb)
+    h = up[5](torch.cat([h, h1], dim=1), temb)
+    h = up[6](torch.cat([h, h0], dim=1), temb)
+    h = F.silu(F.group_norm(h, 2, network.norm_out.weight, network.norm_out.bias, 1e-6))
+    h = F.conv2d(h, network.conv_out.weight, network.conv_out.bias, padding=1)
+    assert_close(network(x, t), h)
 
 
-@pytest.mark.parametrize("wiring", ["paper", "note"])
-def test_the_way_up_meets_what_the_way_down_left(wiring: Any) -> None:
-    network = UNet(8, 1, 8, (1, 2), wiring=wiring, block="note")
-    scatter(network)
-    left, met = [], []
-    network.conv_in.register_forward_hook(lambda _, args, out: left.append(out))
-    for layer in network.down:
-        if isinstance(layer, Block) or wiring == "paper":
-            layer.register_forward_hook(lambda _, args, out: left.append(out))
-    for layer in network.up:
-        if isinstance(layer, Block):
-            layer.register_forward_pre_hook(lambda _, args: met.append(args[0]))
-    with torch.no_grad():
-        network(*batch(network))
-    assert len(left) == len(met) == (6 if wiring == "paper" else 5)
-    for skip, joined in zip(reversed(left), met, strict=True):
-        assert_close(joined[:, -skip.shape[1] :], skip, rtol=0, atol=0)
+def test_the_wiring_of_the_note_written_out() -> None:
+    network = build("note", self_condition=True)
+    x, t, x0_hat = batch(network)
+    first, _, second = network.time
+    temb = second(F.gelu(first(time_embedding(t, 8))))
+    down, up = network.down, network.up
+    stem = network.conv_in
+    assert stem.kernel_size == (7, 7)
+    h0 = F.conv2d(torch.cat([x0_hat, x], dim=1), stem.weight, stem.bias, padding=3)
+    h1 = down[0](h0, temb)
+    h2 = down[1](h1, temb)
+    h3 = down[3](down[2](h2), temb)
+    h4 = down[4](h3, temb)
+    h = F.conv2d(h4, down[5].weight, down[5].bias, padding=1)
+    h = network.middle_out(network.middle_in(h, temb), temb)
+    h = up[0](torch.cat([h, h4], dim=1), temb)
+    h = up[1](torch.cat([h, h3], dim=1), temb)
+    h = up[3](torch.cat([up[2](h), h2], dim=1), temb)
+    h = up[4](torch.cat([h, h1], dim=1), temb)
+    h = F.conv2d(h, up[5].weight, up[5].bias, padding=1)
+    h = up[6](torch.cat([h, h0], dim=1), temb)
+    h = F.conv2d(h, network.conv_out.weight, network.conv_out.bias)
+    assert_close(network(x, t, x0_hat), h)
 
 
 @each_kind
@@ -265,7 +300,7 @@ def test_autocast(kind: str) -> None:
     assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("kind", ["paper", "note", "mixed"])
+@pytest.mark.parametrize("kind", ["paper", "note", "everything"])
 @pytest.mark.usefixtures("as_a_reader")
 def test_it_is_one_graph(kind: str) -> None:
     network = build(kind, blocks=1)
@@ -281,7 +316,7 @@ def test_it_is_one_graph(kind: str) -> None:
 @pytest.mark.usefixtures("as_a_reader")
 def test_compiled_is_eager() -> None:
     # One level: the time goes into the C++ compiler, most of it the first time only.
-    network = build("note", size=4, mults=(1,), linear_attention=(4,), blocks=1, classes=5)
+    network = build("note", size=4, mults=(1,), linear_attention=(4,), blocks=1)
     inputs = batch(network)
     with torch.no_grad():
         expected = network(*inputs)
