@@ -124,7 +124,7 @@ class GaussianDiffusion(ReverseProcess):
         2020, Eq. 14). "variational": the bound's own term L_{t-1} (for L_0, its density), in nats
         per dimension and up to a constant: beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) for
         eps; Ho et al. (2020), Eq. 12. "min_snr": the error of x0 times min(SNR, gamma); Hang et al.
-        (2023), Section 3.4. Entry 0 is NaN.
+        (2023). Entry 0 is NaN.
 
         Raises:
             ValueError: another kind; the variational weight of a learned variance, which is no

@@ -26,7 +26,7 @@ class ELBO:
     prior: Float[Tensor, " B"]
     """L_T, the divergence of q(x_T | x_0) from the standard normal."""
     kl: Float[Tensor, "B later"]
-    """L_{t-1} for t = 2..T: `kl[:, t - 2]` belongs to step t."""
+    """L_{t-1} for t = 2..T: column t - 2 belongs to step t."""
     decoder: Float[Tensor, " B"]
     """L_0 = -log p_theta(x_0 | x_1)."""
     mse: Float[Tensor, "B T"]

@@ -172,15 +172,19 @@ class ForwardProcess:
         for name, value in (("given", given), ("wanted", wanted)):
             if value not in self._lines:
                 raise ValueError(_not_one_of(name, value, get_args(Objective)))
+        return self._convert(output, xt, self._check(t, xt=xt, output=output), given, wanted)
+
+    # Coefficients and checks.
+
+    def _convert(
+        self, output: Tensor, xt: Tensor, t: int | Tensor, given: str, wanted: str
+    ) -> Tensor:
         if given == wanted:
             return output
-        t = self._check(t, xt=xt, output=output)
         slope = self._at(f"{wanted} per {given}", t, xt)
         return (slope * output + self._at(f"{wanted} from {given}, per xt", t, xt) * xt).to(
             xt.dtype
         )
-
-    # Coefficients and checks.
 
     def _mu_tilde(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
         mean = self._at("mu_tilde_x0", t, x0) * x0 + self._at("mu_tilde_xt", t, xt) * xt

@@ -148,12 +148,12 @@ class ReverseProcess(ForwardProcess):
             variance = (share * log_beta + (1 - share) * log_beta_tilde).exp()
         else:
             variance = self._column("sigma2", t, xt)
-        x0_hat = self.convert(output, xt, t, self.objective, "x0")
+        x0_hat = self._convert(output, xt, t, self.objective, "x0")
         if clip:
             x0_hat = x0_hat.clamp(-1, 1)
-            eps_hat = self.convert(x0_hat, xt, t, "x0", "eps")
+            eps_hat = self._convert(x0_hat, xt, t, "x0", "eps")
         else:
-            eps_hat = self.convert(output, xt, t, self.objective, "eps")
+            eps_hat = self._convert(output, xt, t, self.objective, "eps")
         return Prediction(self._mu_tilde(x0_hat, xt, t), variance, x0_hat, eps_hat)
 
     def p_sample(

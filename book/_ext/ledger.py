@@ -20,6 +20,7 @@ PAPER = re.compile(
     r"Ho et al\. \(2020\), (?:Section [\d.]+(?:, )?)?"
     r"(Eqs?\. \d+(?: and \d+)?|Algorithm \d)"
 )
+DEFINED = re.compile(r"\$\$ \((eq-[\w-]+)\)")
 NUMBER = re.compile(r"\d+")
 
 
@@ -104,14 +105,17 @@ def rows() -> dict[str, list[tuple[Function, list[Test]]]]:
             pair = function, tests.get(function.short, [])
             found.setdefault(key, []).append(pair)
 
-    def order(key: str) -> tuple[bool, str, int]:
-        number = NUMBER.search(key)
-        paper = not key.startswith("eq-")
-        return (
-            paper,
-            key.split()[0] if paper else "",
-            int(number[0]) if number and paper else 0,
-        )
+    labels = [
+        label
+        for chapter in sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+        for label in DEFINED.findall(chapter.read_text())
+    ]
+
+    def order(key: str) -> tuple[int, int]:
+        if key in labels:
+            return 0, labels.index(key)
+        kind, number = key.split()
+        return 1 if kind == "Eq." else 2, int(number)
 
     return {key: found[key] for key in sorted(found, key=order)}
 
@@ -139,6 +143,6 @@ class Ledger(SphinxDirective):
             )
             equation = key if paper else f"{{eq}}`{key}`"
             lines.append(f"| {equation} | {names} | {links} |")
-        container: Any = nodes.container()
+        container: Any = nodes.container(classes=["ledger"])
         self.state.nested_parse(StringList(lines, "ledger"), 0, container)
-        return list(container.children)
+        return [container]
