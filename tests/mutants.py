@@ -282,6 +282,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {}
 # Where a room's mathematics is also held by the tests of another.
 TESTS = {
     "forward": ["forward", "reverse"],
+    "diffusion": ["diffusion", "elbo"],
     "blocks": ["blocks", "unet"],
     "unet": ["unet", "interop"],
 }
@@ -309,6 +310,9 @@ def run(room: str, old: str, new: str) -> tuple[bool, float]:
 
 def main() -> int:
     rooms = sys.argv[1:] or list(MUTANTS)
+    unknown = set(rooms) - MUTANTS.keys()
+    if unknown:
+        sys.exit(f"rooms are {', '.join(MUTANTS)}; got {', '.join(sorted(unknown))}")
     todo = [(room, old, new) for room in rooms for old, new in MUTANTS[room]]
     for room, old, _ in todo:
         found = (ROOT / "ddpm_lite" / f"{room}.py").read_text().count(old)
