@@ -202,4 +202,4 @@ class ReverseProcess(ForwardProcess):
             raise ValueError(
                 f"the model's output must have the shape {tuple(shape)}, got {tuple(out.shape)}"
             )
-        return out
+        return out.to(xt.dtype)  # a network may compute in shorter floats

@@ -1,20 +1,29 @@
-"""Training as a generator: a notebook iterates it, watches the loss and stops when it likes."""
+"""Training as a generator: a notebook iterates it, watches the loss and stops when it likes.
+
+`batches.py` draws what a step sees; here is what is done with it.
+"""
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from ddpm_lite.batches import Batch, Draw, check_data, mixed, rank, seeded, world
 from ddpm_lite.diffusion import GaussianDiffusion
 
-__all__ = ["TrainConfig", "TrainStep", "train"]
+__all__ = ["TrainConfig", "TrainState", "TrainStep", "train"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+LOOK = 100  # steps between looks at the loss: a look waits for the device
 
 
 @dataclass(frozen=True)
@@ -23,31 +32,112 @@ class TrainConfig:
 
     Args:
         steps: gradient steps.
-        batch: images per step, drawn with replacement.
-        lr: Adam's learning rate after the warm-up.
+        batch: images per step, drawn with replacement; over all processes together.
+        lr: AdamW's learning rate after the warm-up.
         warmup: steps over which the learning rate rises linearly.
+        decay: whether the learning rate then falls to zero along half a cosine.
+        weight_decay: of AdamW; 0 makes it Adam, as in the paper.
         ema_decay: of the averaged weights; it starts lower, (1 + n) / (10 + n) after n steps,
             so that the average forgets the random beginning.
         clip_norm: the gradient's norm is held at this or below.
-        seed: of the images, times and noise drawn.
+        accumulate: parts that a batch is cut into, one after the other, to save memory.
+        flip: mirror half of the images, left for right.
+        weight: of the loss at each t, as `GaussianDiffusion.loss_weight` names it, or "none",
+            which for eps is L_simple.
+        precision: "auto" is bfloat16 where the hardware multiplies it (on a CPU, only for a
+            million parameters or more: below, it loses), else float16 with a scaled loss on a
+            GPU, else float32.
+        channels_last: the layout of images; by default where the precision is not float32.
+        compile: compile the network first; that takes a minute or more.
+        tf32: let a GPU round float32 products to tf32.
+        seed: of the images, times, noise, flips and dropout.
     """
 
     steps: int = 1000
     batch: int = 64
     lr: float = 2e-3
     warmup: int = 100
+    decay: bool = False
+    weight_decay: float = 0.0
     ema_decay: float = 0.999
     clip_norm: float = 1.0
+    accumulate: int = 1
+    flip: bool = False
+    weight: Literal["none", "simple", "variational", "min_snr"] = "none"
+    precision: Precision = "auto"
+    channels_last: bool | None = None
+    compile: bool = False
+    tf32: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "lr", "clip_norm"):
+        for name in ("steps", "batch", "lr", "clip_norm", "accumulate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.warmup < 0:
-            raise ValueError(f"warmup must not be negative, got {self.warmup}")
+        for name in ("warmup", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"batch must be a multiple of accumulate = {self.accumulate}, got {self.batch}"
+            )
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}"
+            )
+
+
+class TrainState:
+    """All that a run changes: the network, its average, the optimiser, and the step it is at.
+
+    Args:
+        model: trained in place, on the device it is on.
+        config: as for `train`.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig):
+        self.model, self.config, self.step = model, config, 0
+        self.device = next(model.parameters()).device
+        self.ema = AveragedModel(model, multi_avg_fn=self._average)
+        self.ema.eval()
+        fused = self.device.type in ("cpu", "cuda", "mps", "xpu")
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), config.lr, weight_decay=config.weight_decay, fused=fused
+        )
+        self.precision = pick_precision(model, config.precision)
+        half = self.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        n, c = self.step, self.config
+        if n < c.warmup:
+            return c.lr * (n + 1) / (c.warmup + 1)
+        done = (n - c.warmup) / max(1, c.steps - c.warmup)
+        return c.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2 if c.decay else c.lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers alone: safe to load with `weights_only=True`."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        for name in ("model", "ema", "optimizer", "scaler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+
+    def _average(self, ema: Tensors, now: Tensors, _: Tensor | int) -> None:
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(ema, now, 1 - decay)
 
 
 class TrainStep(NamedTuple):
@@ -56,79 +146,151 @@ class TrainStep(NamedTuple):
     step: int
     loss: Float[Tensor, ""]
     ema: nn.Module
+    state: TrainState
 
 
 def train(
     model: nn.Module,
     diffusion: GaussianDiffusion,
-    data: Float[Tensor, "N *D"],
+    data: Tensor,
     config: TrainConfig | None = None,
+    state: TrainState | None = None,
 ) -> Iterator[TrainStep]:
-    """Ho et al. (2020), Algorithm 1, with Adam and an average of the weights.
+    """Ho et al. (2020), Algorithm 1, with AdamW and an average of the weights.
 
-    Trains `model` in place, on the device it is on; the data move there once. Sample from
-    `step.ema`, the averaged network.
+    Trains `model` in place, on the device it is on; the data move there once where they fit.
+    Sample from `step.ema`, the averaged network. Where processes were joined by
+    torch.distributed, each takes its share of every batch.
 
     Args:
-        model: `(xt, t) -> eps_hat`.
+        model: `(xt, t) -> output`.
         diffusion: q and the loss.
-        data: [N, ...] in [-1, 1].
+        data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1.
         config: `TrainConfig()` when not given.
+        state: to go on from; a fresh one when not given.
 
     Raises:
-        TypeError: data are not floating point.
-        ValueError: no images, NaN or infinite values in them.
+        TypeError: data are neither floating point nor uint8.
+        ValueError: no images, NaN or infinite values in them, a batch that processes and
+            accumulation do not divide, a precision that the device has not.
         FloatingPointError: the loss is no longer finite; looked at every 100 steps, because
             a look waits for the device.
     """
-    config = config or TrainConfig()
-    _check_data(data)
-    return _train(model, diffusion, data, config)  # the checks above must not wait for next()
+    config = config or (state.config if state else TrainConfig())
+    check_data(data, diffusion.levels)
+    parts = config.accumulate * world()
+    if config.batch % parts:
+        raise ValueError(
+            f"batch must be a multiple of {parts}, {world()} processes times accumulate = "
+            f"{config.accumulate}, got {config.batch}"
+        )
+    state = state or TrainState(model, config)
+    return _train(state, diffusion, data, config)  # the checks above must not wait for next()
 
 
 def _train(
-    model: nn.Module, diffusion: GaussianDiffusion, data: Tensor, config: TrainConfig
+    state: TrainState, diffusion: GaussianDiffusion, data: Tensor, config: TrainConfig
 ) -> Iterator[TrainStep]:
-    device = next(model.parameters()).device
-    data = data.to(device)
-    random = torch.Generator(device).manual_seed(config.seed)
-    adam = torch.optim.Adam(model.parameters(), config.lr, fused=True)
-    warmup = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda n: min(1.0, (n + 1) / (config.warmup + 1))
+    device = state.device
+    if device.type == "cuda" and config.tf32:
+        torch.set_float32_matmul_precision("high")
+    layout = torch.contiguous_format
+    if config.channels_last or (config.channels_last is None and state.precision != torch.float32):
+        layout = torch.channels_last if data.ndim == 4 else layout
+    if layout == torch.channels_last:
+        state.model.to(memory_format=layout)  # type: ignore[call-overload]
+    weight = None if config.weight == "none" else diffusion.loss_weight(config.weight)
+    weight = None if weight is None else weight.to(device, torch.float32)
+    network: Any = torch.compile(state.model) if config.compile else state.model
+    if world() > 1:
+        network = DistributedDataParallel(network)
+    draw = Draw(
+        data,
+        diffusion.T,
+        diffusion.levels or 256,
+        config.batch,
+        config.flip,
+        config.seed,
+        layout,
+        device,
     )
-    decay = 0.0
+    has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.model.modules())
 
-    def average(ema: Tensors, now: Tensors, _: Tensor | int) -> None:
-        torch._foreach_lerp_(ema, now, 1 - decay)
-
-    ema = AveragedModel(model, multi_avg_fn=average)
-    ema.eval()
-    for step in range(1, config.steps + 1):
-        model.train()
-        index = torch.randint(len(data), (config.batch,), device=device, generator=random)
-        x0 = data[index]
-        t = torch.randint(1, diffusion.T + 1, (config.batch,), device=device, generator=random)
-        eps = torch.randn(x0.shape, device=device, dtype=x0.dtype, generator=random)
-        loss = diffusion.p_losses(model, x0, t, eps).mean()
-        adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        adam.step()
-        warmup.step()
-        decay = min(config.ema_decay, (1 + step) / (10 + step))
-        ema.update_parameters(model)
-        if step % 100 == 0 and not math.isfinite(loss.item()):
+    while state.step < config.steps:
+        state.model.train()
+        for group in state.optimizer.param_groups:
+            group["lr"] = state.rate
+        state.optimizer.zero_grad()
+        batch = draw(state.step)
+        seed = mixed(config.seed, state.step, 1 + rank())
+        with seeded(seed, device) if has_dropout else nullcontext():
+            loss = _gradient(state, network, diffusion, batch, weight)
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        state.step += 1
+        state.ema.update_parameters(state.model)
+        if world() > 1:
+            dist.all_reduce(loss)
+            loss /= world()
+        if state.step % LOOK == 0 and not math.isfinite(loss.item()):
             raise FloatingPointError(
-                f"the loss is {loss.item()} at step {step}; try a smaller lr than {config.lr}"
+                f"the loss is {loss.item()} at step {state.step}; try a smaller lr than "
+                f"{config.lr}, a longer warmup than {config.warmup}, or precision float32"
             )
-        yield TrainStep(step, loss.detach(), ema)
+        yield TrainStep(state.step, loss, state.ema, state)
 
 
-def _check_data(data: Tensor) -> None:
-    if not data.is_floating_point():
-        raise TypeError(f"data must be floating point in [-1, 1], got {data.dtype}")
-    if len(data) == 0:
-        raise ValueError("data must hold at least one image, got none")
-    if not data.isfinite().all():
-        bad = int((~data.isfinite().flatten(1).all(1)).nonzero()[0])
-        raise ValueError(f"data must be finite, got NaN or infinity in image {bad}")
+def _gradient(
+    state: TrainState,
+    network: Any,
+    diffusion: GaussianDiffusion,
+    batch: Batch,
+    weight: Tensor | None,
+) -> Float[Tensor, ""]:
+    """Leave the gradient of the mean loss in the parameters; return that loss."""
+    config, device, precision = state.config, state.device, state.precision
+    loss = torch.zeros((), device=device, dtype=batch.x0.dtype)
+    share = len(batch.x0) // config.accumulate
+    for first in range(0, len(batch.x0), share):
+        x0, t, eps = (x[first : first + share] for x in batch[:3])
+        last = first + share == len(batch.x0)
+        # Gradients travel between processes once a step, with the last part.
+        with nullcontext() if last or world() == 1 else network.no_sync():
+            try:
+                with torch.autocast(device.type, precision, precision != torch.float32):
+                    own = diffusion.p_losses(network, x0, t, eps, weight, batch.condition).mean()
+                state.scaler.scale(own / config.accumulate).backward()
+            except torch.OutOfMemoryError as error:
+                error.add_note(
+                    f"{share} images at once were too many: a larger accumulate than "
+                    f"{config.accumulate} cuts the batch of {config.batch} into smaller parts"
+                )
+                raise
+        loss += own.detach() / config.accumulate
+    return loss
+
+
+def pick_precision(model: nn.Module, wanted: Precision) -> torch.dtype:
+    """The dtype of the network's products on the device it is on; see `TrainConfig`.
+
+    Raises:
+        ValueError: float16 on a device other than a GPU.
+    """
+    device = next(model.parameters()).device.type
+    if wanted == "float16" and device != "cuda":
+        raise ValueError(f"precision float16 needs a GPU, got a network on {device}")
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+            wanted
+        ]
+    if device == "cuda":
+        # Emulated bfloat16, as on a T4, is slower than float32.
+        real = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if real else torch.float16
+    large = sum(p.numel() for p in model.parameters()) >= 1_000_000
+    fast = device == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+    return torch.bfloat16 if large and fast else torch.float32

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
-    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "_version": 0,
+    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "batches": 0, "_version": 0,
     "forward": 1, "oracle": 1, "unet": 1,
     "reverse": 2, "interop": 2,
     "diffusion": 3,

@@ -1,12 +1,26 @@
 """The training loop: it learns what is known, it can be repeated, it refuses bad data."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule, train
+from ddpm_lite import (
+    GaussianDiffusion,
+    TrainConfig,
+    UNet,
+    digits,
+    from_model_range,
+    linear_schedule,
+    train,
+)
+from ddpm_lite.train import TrainState, pick_precision
 
 
 class Linear(nn.Module):
@@ -117,8 +131,10 @@ def test_times_cover_the_whole_chain_and_nothing_else() -> None:
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_input_is_refused_before_the_first_step() -> None:
     diffusion, model = GaussianDiffusion(linear_schedule()), Linear()
-    with pytest.raises(TypeError, match=r"data must be floating point .* got torch.uint8"):
-        train(model, diffusion, torch.zeros(3, 2).byte())
+    with pytest.raises(TypeError, match=r"data must be floating point .* got torch.int64"):
+        train(model, diffusion, torch.zeros(3, 2).long())
+    with pytest.raises(ValueError, match="levels = 17, got 17"):
+        train(model, GaussianDiffusion(linear_schedule(), levels=17), torch.full((3, 2), 17).byte())
     with pytest.raises(ValueError, match="at least one image, got none"):
         train(model, diffusion, torch.zeros(0, 2))
     bad = torch.zeros(3, 2)
@@ -135,11 +151,13 @@ def test_bad_input_is_refused_before_the_first_step() -> None:
         ("batch", -1, "batch must be positive, got -1"),
         ("lr", math.nan, "lr must be positive, got nan"),
         ("clip_norm", 0.0, "clip_norm must be positive"),
+        ("accumulate", 3, "batch must be a multiple of accumulate = 3, got 64"),
+        ("precision", "half", "precision must be one of auto, float32, bfloat16, float16, got"),
         ("warmup", -1, "warmup must not be negative, got -1"),
         ("ema_decay", 1.0, r"ema_decay must lie in \[0, 1\), got 1.0"),
     ],
 )
-def test_bad_configurations(field: str, value: float, says: str) -> None:
+def test_bad_configurations(field: str, value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         TrainConfig(**{field: value})
 
@@ -154,3 +172,153 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     )
     with pytest.raises(FloatingPointError, match="the loss is nan at step 100; try a smaller lr"):
         list(steps)
+
+
+DIGITS = digits()[0][:64]
+
+
+def small(seed: int = 0, **options: Any) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(8, 1, 8, **options)
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("stop", [1, 5, 9])
+def test_a_resumed_run_is_the_run_that_never_stopped(stop: int, tmp_path: Path) -> None:
+    """Bit for bit: weights, average and optimiser, with dropout, flips and a falling rate."""
+    diffusion = GaussianDiffusion(linear_schedule())
+    config = TrainConfig(steps=10, batch=8, warmup=3, decay=True, flip=True)
+    whole = small(dropout=0.3)
+    *_, end = train(whole, diffusion, DIGITS, config)
+
+    first = small(dropout=0.3)
+    for step in train(first, diffusion, DIGITS, config):
+        torch.randn(3)  # what else is drawn between the steps must not matter
+        if step.step == stop:
+            torch.save(step.state.state_dict(), tmp_path / "state.pt")
+            break
+    second = small(seed=1, dropout=0.3)  # other weights: all must come from the file
+    state = TrainState(second, config)
+    state.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    *_, resumed = train(second, diffusion, DIGITS, config, state)
+    assert resumed.step == 10
+    assert torch.equal(weights(second), weights(whole))
+    assert torch.equal(weights(resumed.ema), weights(end.ema))
+    one, two = (s.state.optimizer.state_dict()["state"] for s in (end, resumed))
+    for key in one:
+        for name in one[key]:
+            assert torch.equal(one[key][name], two[key][name])
+
+
+def test_parts_of_a_batch_make_its_gradient() -> None:
+    diffusion = GaussianDiffusion(linear_schedule())
+    ends = []
+    for accumulate in (1, 4):
+        model = small().double()
+        config = TrainConfig(steps=3, batch=8, warmup=0, accumulate=accumulate)
+        *_, last = train(model, diffusion, DIGITS.double(), config)
+        ends.append((weights(model), last.loss))
+    assert_close(ends[0], ends[1], rtol=1e-9, atol=1e-9)
+
+
+def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+    """Gloo on the CPU: the same three steps, whole and shared; rank 1 starts with other weights."""
+
+    def run(world: int) -> list[dict[str, Any]]:
+        folder = tmp_path / str(world)
+        folder.mkdir()
+        command = [sys.executable, "-m", "tests.gloo"]
+        root = Path(__file__).parents[1]
+        processes = [
+            subprocess.Popen([*command, str(rank), str(world), str(folder)], cwd=root)
+            for rank in range(world)
+        ]
+        assert [p.wait(120) for p in processes] == [0] * world
+        return [torch.load(folder / f"{r}.pt", weights_only=True) for r in range(world)]
+
+    (alone,), shared = run(1), run(2)
+    for rank in shared:
+        assert_close(rank["loss"], alone["loss"])
+        for name, weight in alone["model"].items():
+            assert_close(rank["model"][name], weight, rtol=1e-7, atol=1e-9)
+
+
+def test_grey_levels_are_the_same_data() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(), levels=17)
+    levels = from_model_range(DIGITS, 17).to(torch.uint8)
+    config = TrainConfig(steps=2, batch=8)
+    one = [step.loss for step in train(small(), diffusion, DIGITS, config)]
+    two = [step.loss for step in train(small(), diffusion, levels, config)]
+    assert_close(one, two)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    config = TrainConfig(steps=110, lr=1.0, warmup=10, decay=True)
+    state = TrainState(Linear(), config)
+    rates = []
+    for state.step in range(111):
+        rates.append(state.rate)
+    assert rates[:10] == pytest.approx([(n + 1) / 11 for n in range(10)])
+    assert rates[10] == 1
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[110] == pytest.approx(0, abs=1e-12)
+
+
+def test_weights_of_the_loss_are_used() -> None:
+    """eps and v, both held to L_simple, take the same first step from networks that agree."""
+    schedule = linear_schedule()
+    by_eps, by_v = GaussianDiffusion(schedule), GaussianDiffusion(schedule, "v")
+
+    class InV(Linear):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return by_eps.convert(super().forward(x, t), x, t, "eps", "v")
+
+    data, config = torch.zeros(4, 2), TrainConfig(steps=1, warmup=0, weight="simple")
+    (one,) = train(Linear(), by_eps, data, config)
+    (two,) = train(InV(), by_v, data, config)
+    assert_close(one.loss, two.loss, rtol=1e-4, atol=1e-4)
+    (plain,) = train(InV(), by_v, data, TrainConfig(steps=1, warmup=0))
+    assert abs(plain.loss - one.loss) > 0.01
+
+
+def test_short_floats_change_the_loss_a_little() -> None:
+    diffusion = GaussianDiffusion(linear_schedule())
+    config = {"steps": 30, "batch": 16, "warmup": 5}
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        steps = list(train(small(), diffusion, DIGITS, TrainConfig(**config, precision=precision)))
+        ends[precision] = torch.stack([step.loss for step in steps[-10:]]).mean().item()
+    assert ends["bfloat16"] == pytest.approx(ends["float32"], rel=0.05)
+    assert ends["bfloat16"] != ends["float32"]
+
+
+def test_precision_by_size_and_device() -> None:
+    assert pick_precision(small(), "auto") == torch.float32
+    with pytest.raises(ValueError, match="precision float16 needs a GPU, got a network on cpu"):
+        TrainState(small(), TrainConfig(precision="float16"))
+
+
+def test_learned_variance_and_self_conditioning_train() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(), "v", "learned", self_condition=True, levels=17)
+    model = small(self_condition=True, learned_variance=True)
+    losses = [
+        step.loss.item()
+        for step in train(model, diffusion, DIGITS, TrainConfig(steps=60, batch=32, warmup=5))
+    ]
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_out_of_memory_names_the_knob() -> None:
+    class Hungry(Linear):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("no more")
+
+    steps = train(Hungry(), GaussianDiffusion(linear_schedule()), torch.zeros(4, 2))
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        next(steps)
+    assert (
+        "64 images at once were too many: a larger accumulate than 1" in caught.value.__notes__[0]
+    )

@@ -1,0 +1,130 @@
+"""What each training step sees: drawn from the seed and the step's number alone.
+
+So a run that stops and goes on again is the run that never stopped, and any number of processes
+share one draw.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["Batch", "Draw", "check_data", "mixed", "place", "rank", "seeded", "world"]
+
+
+class Batch(NamedTuple):
+    """What a step is computed from; `condition` as for `GaussianDiffusion.p_losses`."""
+
+    x0: Tensor
+    t: Tensor
+    eps: Tensor
+    condition: bool
+
+
+class Draw:
+    """Images, times and noise of each step: this process's share of the whole batch.
+
+    Every process draws the whole batch alike and keeps every so many of it, so that a step does
+    not depend on how many they are.
+
+    Args:
+        data: [N, ...] in [-1, 1], or uint8 grey levels.
+        T: times are drawn from 1..T.
+        levels: grey levels of uint8 data.
+        batch: images a step, over all processes together.
+        flip: mirror half of the images, left for right.
+        seed: of the run.
+        layout: of the images, in memory.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        data: Tensor,
+        T: int,
+        levels: int,
+        batch: int,
+        flip: bool,
+        seed: int,
+        layout: torch.memory_format,
+        device: torch.device,
+    ):
+        self.data, self.T, self.levels = place(data, device), T, levels
+        self.batch, self.flip, self.seed = batch, flip, seed
+        self.layout, self.device = layout, device
+        self.where, self.random = torch.Generator(self.data.device), torch.Generator(device)
+
+    def __call__(self, step: int) -> Batch:
+        n, device = self.batch, self.device
+        seed = mixed(self.seed, step, 0)
+        where, random = self.where.manual_seed(seed), self.random.manual_seed(seed + 1)
+        mine = slice(rank(), None, world())
+        index = torch.randint(len(self.data), (n,), device=self.data.device, generator=where)
+        x0 = self.data[index[mine]].to(device, non_blocking=True)
+        if x0.dtype == torch.uint8:
+            x0 = x0.float() * (2 / (self.levels - 1)) - 1
+        t = torch.randint(1, self.T + 1, (n,), device=device, generator=random)
+        eps = torch.randn((n, *x0.shape[1:]), device=device, dtype=x0.dtype, generator=random)
+        if self.flip:
+            mirrored = torch.rand(n, device=device, generator=random)[mine] < 0.5
+            mirrored = mirrored.view(-1, *[1] * (x0.ndim - 1))
+            x0 = torch.where(mirrored, x0.flip(-1), x0)
+        x0, eps = (x.contiguous(memory_format=self.layout) for x in (x0, eps[mine]))
+        condition = bool(seed & 1)  # half of the steps, and known without asking the device
+        return Batch(x0, t[mine], eps, condition)
+
+
+def place(data: Tensor, device: torch.device) -> Tensor:
+    """On the device where they take at most half of what is free there; else they stay."""
+    if device.type == "cuda" and data.device.type != "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if data.nbytes > free / 2:
+            return data.pin_memory()
+    return data.to(device)
+
+
+def check_data(data: Tensor, levels: int | None) -> None:
+    """Refuse data that cannot be trained on, by name."""
+    if data.dtype != torch.uint8 and not data.is_floating_point():
+        raise TypeError(
+            f"data must be floating point in [-1, 1], or uint8 grey levels, got {data.dtype}"
+        )
+    if len(data) == 0:
+        raise ValueError("data must hold at least one image, got none")
+    if data.dtype == torch.uint8:
+        if levels is None or int(data.max()) > levels - 1:
+            raise ValueError(
+                f"grey levels must lie below the diffusion's levels = {levels}, "
+                f"got {int(data.max())}"
+            )
+    elif not data.isfinite().all():
+        bad = int((~data.isfinite().flatten(1).all(1)).nonzero()[0])
+        raise ValueError(f"data must be finite, got NaN or infinity in image {bad}")
+
+
+def mixed(seed: int, step: int, stream: int) -> int:
+    """One well-mixed number for each seed, step and stream."""
+    sequence = np.random.SeedSequence([seed, step, stream])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's own generator, from which dropout draws, seeded within and put back after."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
