@@ -4,7 +4,9 @@ Every function draws one figure with pyplot and leaves it open, so that a notebo
 Figures are SVG; `for_dark` recolours one for a dark page.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -12,10 +14,22 @@ import numpy as np
 from cycler import cycler
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-__all__ = ["COLORS", "axes", "for_dark", "histograms", "images", "lines", "setup"]
+__all__ = [
+    "COLORS",
+    "axes",
+    "for_dark",
+    "histograms",
+    "image",
+    "images",
+    "lines",
+    "panels",
+    "setup",
+    "svg",
+]
 
 INK, PALE, PAPER = "#24292f", "#d0d7de", "#ffffff"
 # Okabe and Ito (2008): told apart by readers of any colour vision. Each line also has its own dash.
@@ -33,40 +47,49 @@ DARK = {
 }
 
 
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.prop_cycle": cycler(color=COLORS, linestyle=DASHES),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "font.size": 11,
+    "grid.color": PALE,
+    "grid.linewidth": 0.6,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "savefig.facecolor": PAPER,
+    "svg.hashsalt": "ddpm-lite",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
 def setup() -> None:
     """Put the book's style in force for this notebook, and show figures as SVG."""
-    mpl.rcParams.update(
-        {
-            "axes.edgecolor": INK,
-            "axes.grid": True,
-            "axes.labelcolor": INK,
-            "axes.prop_cycle": cycler(color=COLORS, linestyle=DASHES),
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlesize": 11,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 100,
-            "figure.facecolor": PAPER,
-            "axes.facecolor": PAPER,
-            "font.size": 11,
-            "grid.color": PALE,
-            "grid.linewidth": 0.6,
-            "image.cmap": "gray",
-            "image.interpolation": "nearest",
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "savefig.facecolor": PAPER,
-            "svg.hashsalt": "ddpm-lite",
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        }
-    )
+    mpl.rcParams.update(STYLE)
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:  # not in a notebook
         return
     set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def svg(draw: Callable[[], Figure]) -> str:
+    """The figure that `draw` returns, in the book's style whatever is in force, as SVG."""
+    out = io.StringIO()
+    with mpl.rc_context(STYLE):
+        draw().savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
 
 
 def for_dark(svg: str) -> str:
@@ -80,6 +103,23 @@ def axes(rows: int = 1, height: float = 2.8) -> list[Axes]:
     """A figure of axes one below the other, for phones too; height in inches per row."""
     _, grid = plt.subplots(rows, figsize=(5.6, height * rows), squeeze=False)
     return list(grid.flat)
+
+
+def panels(count: int, height: float = 2.3) -> tuple[Figure, list[Axes]]:
+    """A figure of small axes, two in a row, that pyplot does not know: for a widget's still."""
+    figure = Figure(figsize=(5.6, height * ((count + 1) // 2)), layout="constrained")
+    return figure, [figure.add_subplot((count + 1) // 2, 2, i + 1) for i in range(count)]
+
+
+def image(ax: Axes, x: Float[Tensor, "C H W"], title: str = "") -> None:
+    """Draw one image [C, H, W] in [-1, 1], grey or colour; what lies outside is clamped."""
+    pixels = ((x.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy()
+    ax.imshow(pixels, vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=10)
+    ax.grid(False)
+    for side in ax.spines.values():
+        side.set(visible=True, color=PALE)
 
 
 def images(
@@ -101,18 +141,12 @@ def images(
     size = (scale * columns + (0.9 if row_titles else 0), scale * len(batches) + 0.3)
     figure, grid = plt.subplots(len(batches), columns, figsize=size, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
-    for ax in grid.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.grid(False)
-        for side in ax.spines.values():
-            side.set(visible=True, color=PALE)
     for r, batch in enumerate(batches):
-        pixels = ((batch.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).numpy()
-        for c in range(columns):
+        for c, ax in enumerate(grid[r]):
             if c < len(batch):
-                grid[r, c].imshow(pixels[c], vmin=0, vmax=1)
+                image(ax, batch[c])
             else:
-                grid[r, c].set_axis_off()
+                ax.set_axis_off()
         if row_titles:
             grid[r, 0].set_ylabel(row_titles[r], rotation=0, ha="right", va="center")
     for c, title in enumerate(column_titles):

@@ -115,6 +115,14 @@ def test_every_figure_has_number_caption_and_alternative_text(path: Path) -> Non
 
 
 @chapters
+def test_every_widget_has_alternative_text_for_its_still(path: Path) -> None:
+    for cell in cells(path, "code"):
+        if any("An interactive figure" in str(output.get("data")) for output in cell.outputs):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) > 40, f"{path.stem}, cell {cell.id}: say what the still shows"
+
+
+@chapters
 def test_rhythm(path: Path) -> None:
     kinds = "".join(c.cell_type[0] for c in cells(path)[1:])
     assert "cccc" not in kinds, "four code cells in a row: say something in between"

@@ -1,71 +1,15 @@
 """What checks the reader: right answers pass, and each known mistake gets its own hint."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from ddpm_lite import NoiseSchedule, cosine_schedule, linear_schedule
+from ddpm_lite import NoiseSchedule, cosine_schedule
 from ddpm_lite.checks import CHECKERS, agree, check, disagree
 
-RIGHT: dict[str, Callable[..., Any]] = {
-    "1.2": lambda m: torch.linalg.matrix_power(m, 2),
-    "1.3": lambda mean, std: (mean * mean + std * std - 1) / 2 - math.log(std),
-    "2.2": lambda s, a, b: (
-        s.alpha[a + 1 : b + 1].prod().sqrt(),
-        1 - s.alpha[a + 1 : b + 1].prod(),
-    ),
-    "2.3": lambda s: sum(1 for value in s.snr if value >= 1),
-    "2.4": lambda T: linear_schedule(T, 0.1 / T, 20 / T),
-}
-WRONG: list[tuple[str, Any, str]] = [
-    ("1.2", lambda m: m * m, "squares each entry"),
-    ("1.2", lambda m: m.T @ m, "first step against the arrow"),
-    ("1.2", lambda m: m @ m.T, "second step against the arrow"),
-    ("1.2", lambda m: m, "numbers are off"),
-    ("1.2", lambda m: m[0], "Expected shape (3, 3), got (3,)"),
-    ("1.3", lambda m, s: (1 / s**2 + (m / s) ** 2 - 1) / 2 + math.log(s), "the order of the two"),
-    ("1.3", lambda m, s: (m**2 + s**2 - 1) / 2 + math.log(s), "sign is turned round"),
-    ("1.3", lambda m, s: (m**2 + s - 1 - math.log(s)) / 2, "square it"),
-    ("1.3", lambda m, s: 0.0, "numbers are off"),
-    ("2.2", lambda s, a, b: (s.alpha_bar[b].sqrt(), 1 - s.alpha_bar[b]), "is already in x_s"),
-    (
-        "2.2",
-        lambda s, a, b: (
-            (s.alpha_bar[b] - s.alpha_bar[a]).abs().sqrt(),
-            1 - (s.alpha_bar[b] - s.alpha_bar[a]).abs(),
-        ),
-        "divide, do not subtract",
-    ),
-    (
-        "2.2",
-        lambda s, a, b: (s.alpha_bar[b] / s.alpha_bar[a], 1 - s.alpha_bar[b] / s.alpha_bar[a]),
-        "The scale is a square root",
-    ),
-    (
-        "2.2",
-        lambda s, a, b: tuple(
-            v.sqrt() for v in (s.alpha_bar[b] / s.alpha_bar[a], 1 - s.alpha_bar[b] / s.alpha_bar[a])
-        ),
-        "not the standard deviation",
-    ),
-    ("2.2", lambda s, a, b: 0.5, "Return two numbers"),
-    ("2.3", lambda s: int((s.snr[1:] < 1).nonzero()[0]), "one step early"),
-    ("2.3", lambda s: int((s.snr < 1).nonzero()[0]) + 1, "one step late"),
-    ("2.3", lambda s: 0, "a step lies in 1.."),
-    ("2.3", lambda s: s.T, "where the SNR is"),
-    ("2.4", linear_schedule, "must each be larger by 1000 / T"),
-    ("2.4", lambda T: linear_schedule(T, 1e-4, 0.02 * 2000 / T), "larger by 1000 / T"),
-    ("2.4", lambda T: linear_schedule(1000), "Asked for 100 steps, got 1000"),
-    ("2.4", lambda T: 3, "Return a NoiseSchedule, not int"),
-    (
-        "2.4",
-        lambda T: NoiseSchedule(torch.full((T,), 10 / T).mul(torch.rand(T) * 0.2 + 0.9)),
-        "not evenly spaced",
-    ),
-]
+from .answers import RIGHT, WRONG
 
 
 @pytest.mark.parametrize("number", CHECKERS)

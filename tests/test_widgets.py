@@ -1,13 +1,21 @@
 """Widgets from Python's side. What the browser computes is compared in tests/book."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 import traitlets
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, cosine_schedule, digits, linear_schedule, photograph
-from ddpm_lite.widgets import ForwardProcess, normals
+from ddpm_lite import (
+    GaussianDiffusion,
+    cosine_schedule,
+    digits,
+    linear_schedule,
+    photograph,
+    widgets,
+)
+from ddpm_lite.widgets import ForwardProcess, Widget, normals
 
 
 def test_noise_is_standard_normal() -> None:
@@ -88,8 +96,36 @@ def test_bad_pictures() -> None:
         ForwardProcess({"a": torch.zeros(2, 1, 4, 4)})
 
 
-def test_the_state_is_small_and_the_module_stands_alone() -> None:
-    widget = ForwardProcess()
-    assert len(widget._pixels) == 64 + 96 * 96 * 3
-    assert "import " not in widget._esm.replace("import(", "")
-    assert len(widget._esm) < 30_000
+def every_widget() -> list[type[Widget]]:
+    return [w for w in vars(widgets).values() if isinstance(w, type) and issubclass(w, Widget)][1:]
+
+
+@pytest.mark.parametrize("kind", every_widget())
+def test_a_still_goes_along_and_leaves_no_trace(kind: type[Widget]) -> None:
+    before = dict(plt.rcParams)
+    bundle = kind()._repr_mimebundle_()
+    assert bundle is not None
+    assert "application/vnd.jupyter.widget-view+json" in bundle[0]
+    assert bundle[0]["image/svg+xml"] == kind()._repr_mimebundle_()[0]["image/svg+xml"]
+    assert len(bundle[0]["image/svg+xml"]) < 300_000
+    assert not plt.get_fignums()
+    assert dict(plt.rcParams) == before
+
+
+@pytest.mark.parametrize("kind", every_widget())
+def test_the_module_stands_alone(kind: type[Widget]) -> None:
+    esm = kind()._esm
+    assert "import " not in esm.replace("import(", "")
+    assert len(esm) < 40_000
+
+
+def test_a_still_shows_the_present_settings() -> None:
+    one, two = (ForwardProcess(t=t).still() for t in (10, 900))
+    pixels = [figure.axes[0].images[0].get_array() for figure in (one, two)]
+    expected = ((ForwardProcess(t=900).xt[0].clamp(-1, 1) + 1) / 2)[0]
+    assert_close(torch.as_tensor(np.asarray(pixels[1])).squeeze(), expected.float())
+    assert not np.allclose(*pixels)
+
+
+def test_the_state_is_small() -> None:
+    assert len(ForwardProcess()._pixels) == 64 + 96 * 96 * 3

@@ -115,16 +115,28 @@ def dark_figures(app: Sphinx, doctree: nodes.document) -> None:
         image.parent.insert(image.parent.index(image) + 1, dark)
 
 
-def widgets_without_javascript(
-    app: Sphinx, doctree: nodes.document, docname: str
-) -> None:
-    """Say what belongs in a widget's place until the host takes the words away."""
-    note = '<p class="widget-note widget-fallback">An interactive figure belongs here; it needs JavaScript.</p>'
-    for raw in list(doctree.findall(nodes.raw)):
-        if WIDGET_VIEW in raw.astext():
-            raw.parent.insert(
-                raw.parent.index(raw) + 1, nodes.raw("", note, format="html")
-            )
+def widget_stills(app: Sphinx, doctree: nodes.document) -> None:
+    """Set the still that a widget brings along beside it, for print and pages without scripts.
+
+    MyST-NB would choose the widget alone. The host hides the still from the screen once the
+    widget runs. Runs before figures get their dark twin.
+    """
+    for bundle in list(doctree.findall(_is_bundle)):
+        kinds = {child["mime_type"]: child for child in bundle.children}
+        if WIDGET_VIEW not in kinds or "image/svg+xml" not in kinds:
+            continue
+        still = kinds["image/svg+xml"]
+        bundle.remove(still)
+        del still["mime_type"]
+        still["classes"] += ["widget-still"]
+        bundle.parent.insert(bundle.parent.index(bundle) + 1, still)
+
+
+def _is_bundle(node: nodes.Node) -> bool:
+    return (
+        isinstance(node, nodes.container)
+        and node.get("nb_element") == "mime_bundle"
+    )
 
 
 def drop_scripts(
@@ -163,8 +175,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", rebuild_when_needed)
     app.connect("builder-inited", copy_mathjax)
     app.connect("autodoc-process-docstring", markdown_in_docstrings)
+    app.connect("doctree-read", widget_stills, priority=90)
     app.connect("doctree-read", dark_figures, priority=100)
-    app.connect("doctree-resolved", widgets_without_javascript)
     app.connect("html-page-context", drop_scripts, priority=900)
     app.connect("build-finished", drop_icon_script)
     return {

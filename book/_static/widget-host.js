@@ -90,6 +90,8 @@
       await widget.initialize?.({ model: entry.model });
       await widget.render({ model: entry.model, el: root });
       root.dataset.ready = "true";
+      // Its still is for print from now on.
+      root.closest(".cell_output")?.querySelectorAll(".widget-still").forEach((still) => still.classList.add("print-only"));
     } catch (error) {
       console.error(error);
       say(root, `This widget could not start in your browser: ${error.message}`);
@@ -103,8 +105,6 @@
     )) {
       const root = document.createElement("div");
       root.className = "widget-host";
-      const fallback = script.nextElementSibling;
-      if (fallback?.classList.contains("widget-fallback")) fallback.remove();
       script.after(root);
       show(root, models.get(JSON.parse(script.textContent).model_id));
     }

@@ -6,14 +6,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpm_lite.checks import chapter_01, chapter_02
+from ddpm_lite.checks import (
+    chapter_01,
+    chapter_02,
+    chapter_03,
+    chapter_04,
+    chapter_05,
+    chapter_06,
+    chapter_07,
+    chapter_08,
+    chapter_09,
+)
 from ddpm_lite.checks.wrong import DOTS, Wrong
 
 __all__ = ["Wrong", "agree", "check", "disagree"]
 
 Numbers = Tensor | Sequence[float] | float
 
-CHECKERS: dict[str, Callable[[Any], None]] = {**chapter_01.CHECKERS, **chapter_02.CHECKERS}
+CHAPTERS = (
+    chapter_01,
+    chapter_02,
+    chapter_03,
+    chapter_04,
+    chapter_05,
+    chapter_06,
+    chapter_07,
+    chapter_08,
+    chapter_09,
+)
+CHECKERS: dict[str, Callable[[Any], None]] = {
+    number: checker for chapter in CHAPTERS for number, checker in chapter.CHECKERS.items()
+}
 
 
 def agree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:

@@ -188,6 +188,39 @@ function playButton(advance) {
   return { button, stop };
 }
 
+/** A panel: a caption, HTML of ours, above a canvas or a chart. */
+function panel(html, node) {
+  return el("figure", {}, el("figcaption", { innerHTML: html }), node);
+}
+
+/** Draw x, pixel by pixel and colours last, in [-1, 1]; what lies outside is clamped. */
+function paint(canvas, x, { height, width, channels }) {
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    for (let c = 0; c < 3; c++) {
+      image.data[4 * i + c] = 127.5 * (x[i * channels + (channels === 3 ? c : 0)] + 1);
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Run the actions, in their order, whenever one of the traits changes. */
+function onAny(model, traits, ...actions) {
+  for (const trait of traits) model.on(`change:${trait}`, () => actions.forEach((act) => act()));
+}
+
+/** What the widget shows, in words: at once below it, and spoken once the hand is still. */
+function wording(root) {
+  const words = el("p", { className: "ddpm-words" });
+  const spoken = el("p", { className: "ddpm-spoken", "aria-live": "polite" });
+  root.append(words, spoken);
+  root.addEventListener("change", () => (spoken.textContent = words.textContent));
+  return (text) => (words.textContent = text);
+}
+
 /** A number as a reader would write it: 0.63, 1.2 × 10⁻⁴. */
 function pretty(value) {
   if (value === Infinity) return "∞";

@@ -69,12 +69,6 @@ function render({ model, el: root }) {
   const keptDot = kept.dot("dot");
   const ratioCurve = ratio.curve("ratio");
   const ratioDot = ratio.dot("dot");
-  const panel = (html, node) => {
-    const caption = el("figcaption", { innerHTML: html });
-    return el("figure", {}, caption, node);
-  };
-  const words = el("p", { className: "ddpm-words" });
-  const spoken = el("p", { className: "ddpm-spoken", "aria-live": "polite" });
 
   root.append(
     el("div", { className: "ddpm-bar" }, play.button, picture.row, kind.row, fresh),
@@ -87,9 +81,8 @@ function render({ model, el: root }) {
       panel("<i>ᾱ<sub>t</sub></i>, the variance kept", kept.svg),
       panel("Signal to noise, <i>ᾱ<sub>t</sub></i> / (1 − <i>ᾱ<sub>t</sub></i>)", ratio.svg),
     ),
-    words,
-    spoken,
   );
+  const say = wording(root);
 
   let s; // the schedule in force
   let eps;
@@ -114,16 +107,7 @@ function render({ model, el: root }) {
     const alphaBar = s.alphaBar[now];
     const xt = qSample(x0, eps, alphaBar);
 
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      for (let c = 0; c < 3; c++) {
-        image.data[4 * i + c] = 127.5 * (xt[i * channels + (channels === 3 ? c : 0)] + 1);
-      }
-      image.data[4 * i + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
+    paint(canvas, xt, { height, width, channels });
 
     const counts = new Float64Array(BINS);
     for (const value of xt) counts[Math.min(BINS - 1, Math.max(0, Math.floor((value + 4) * (BINS / 8))))]++;
@@ -135,25 +119,22 @@ function render({ model, el: root }) {
     ratioDot(now, Math.log10(snr));
     const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)].map(pretty);
     const text = `At step ${now} of ${model.get("T")} the picture is ${signal} × image + ${noise} × noise; signal to noise ${pretty(snr)}.`;
-    words.textContent = text;
+    say(text);
     canvas.setAttribute("aria-label", `The ${model.get("picture")}. ${text}`);
     histogram.svg.setAttribute("aria-label", `Histogram of the pixel values at step ${now}, against the standard normal density.`);
     kept.svg.setAttribute("aria-label", `Alpha-bar against t; now ${pretty(alphaBar)} at step ${now}.`);
     ratio.svg.setAttribute("aria-label", `Signal-to-noise ratio against t, logarithmic; now ${pretty(snr)} at step ${now}.`);
   }
 
-  const onAny = (traits, ...actions) => {
-    for (const trait of traits) model.on(`change:${trait}`, () => actions.forEach((act) => act()));
-  };
   bind(model, "t", t);
   bind(model, "T", T);
   bind(model, "beta_start", first, LOG_TRAIT);
   bind(model, "beta_end", last, LOG_TRAIT);
   bind(model, "picture", picture, { read: String, event: "change" });
   bind(model, "kind", kind, { read: String, event: "change" });
-  onAny(["T", "beta_start", "beta_end", "kind"], newSchedule, draw);
-  onAny(["seed", "picture"], newNoise, draw);
-  onAny(["t"], draw);
+  onAny(model, ["T", "beta_start", "beta_end", "kind"], newSchedule, draw);
+  onAny(model, ["seed", "picture"], newNoise, draw);
+  onAny(model, ["t"], draw);
   fresh.addEventListener("click", () => {
     model.set("seed", (model.get("seed") + 1) % 2 ** 31);
     model.save_changes();
@@ -164,7 +145,6 @@ function render({ model, el: root }) {
       model.save_changes();
     }
   });
-  root.addEventListener("change", () => (spoken.textContent = words.textContent));
 
   newSchedule();
   newNoise();

@@ -1,27 +1,27 @@
 """The forward process to drag: t, the betas, T and the kind of schedule."""
 
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from ddpm_lite import plots
 from ddpm_lite.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.schedule import NoiseSchedule, cosine_schedule, linear_schedule
+from ddpm_lite.widgets.base import Widget, with_core
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["ForwardProcess"]
 
-HERE = Path(__file__).parent
 LEVELS = {1: 17, 3: 256}  # grey levels of the digits, levels of a photograph
 
 
-class ForwardProcess(anywidget.AnyWidget):
+class ForwardProcess(Widget):
     """Drag t, beta_1, beta_T, T and the kind of schedule; see x_t, its pixels, alpha_bar and SNR.
 
     The browser computes everything, so the widget works on a static page too. In a notebook
@@ -37,8 +37,7 @@ class ForwardProcess(anywidget.AnyWidget):
         ValueError: no pictures, or one of another shape.
     """
 
-    _esm = (HERE / "core.js").read_text() + (HERE / "forward.js").read_text()
-    _css = (HERE / "style.css").read_text()
+    _esm = with_core("forward.js")
     t = traitlets.Int(200, min=0).tag(sync=True)
     T = traitlets.Int(1000, min=1, max=1000).tag(sync=True)
     beta_start = traitlets.Float(1e-4, min=1e-5, max=0.98).tag(sync=True)
@@ -109,3 +108,18 @@ class ForwardProcess(anywidget.AnyWidget):
         eps = torch.from_numpy(normals(self.seed, x0.numel()))
         eps = eps.view(1, *x0.shape[2:], -1).permute(0, 3, 1, 2)
         return GaussianDiffusion(self.schedule).q_sample(x0, min(self.t, self.T), eps)
+
+    def still(self) -> Figure:
+        """x_t, its pixels against N(0, 1), alpha_bar and the SNR, at the present settings."""
+        figure, (picture, pixels, kept, ratio) = plots.panels(4)
+        t, s = min(self.t, self.T), self.schedule
+        steps = np.arange(s.T + 1)
+        plots.image(picture, self.xt[0], f"$x_t$ at t = {t} of {s.T}")
+        plots.histograms(pixels, {"$x_t$": self.xt.flatten()}, "pixel value", xlim=(-4, 4))
+        pixels.get_legend().remove()  # there is no room for it
+        pixels.set_title("its pixels; dashed, N(0, 1)", fontsize=10)
+        plots.lines(kept, steps, {"alpha-bar": s.alpha_bar}, "step t", "alpha-bar")
+        plots.lines(ratio, steps[1:], {"SNR": s.snr[1:]}, "step t", "SNR", yscale="log")
+        for ax in (kept, ratio):
+            ax.axvline(t, color=plots.COLORS[1], linestyle="--", linewidth=1.2)
+        return figure

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from .conftest import HTML, Open
 
@@ -58,9 +58,7 @@ def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, vis
 
 def test_docstrings_link_to_equations(server: str, visit: Open) -> None:
     view = visit(f"{server}/book/api.html")
-    link = view.locator(
-        "#ddpm_lite\\.forward\\.ForwardProcess\\.q_step + dd a.reference"
-    ).first
+    link = view.locator("#ddpm_lite\\.forward\\.ForwardProcess\\.q_step + dd a.reference").first
     assert "02-forward-process.html#equation-eq-q-step" in (link.get_attribute("href") or "")
 
 
@@ -86,8 +84,35 @@ def test_solutions_are_folded(server: str, visit: Open) -> None:
     assert solution.is_visible()
 
 
-def test_without_javascript_the_page_says_what_is_missing(server: str, browser: Browser) -> None:
+WITH_WIDGETS = [p for p in CHAPTERS if "widget-view+json" in (HTML / p).read_text()]
+
+
+@pytest.mark.parametrize("page", WITH_WIDGETS)
+def test_a_still_stands_in_for_each_widget(page: str, server: str, browser: Browser) -> None:
+    """Without JavaScript and in print; on the screen the widget takes its place."""
     view = browser.new_page(java_script_enabled=False)
-    view.goto(f"{server}/book/02-forward-process.html")
-    assert view.get_by_text("An interactive figure belongs here; it needs JavaScript.").is_visible()
+    view.goto(f"{server}/{page}")
+    stills = view.locator(".widget-still img.figure-light")
+    count = stills.count()
+    assert count == view.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
+    for still in stills.all():
+        assert still.is_visible()
+        assert len(still.get_attribute("alt") or "") > 40
     view.close()
+
+    view = browser.new_page()
+    view.goto(f"{server}/{page}")
+    view.wait_for_function(
+        f"document.querySelectorAll('.widget-host[data-ready]').length === {count}"
+    )
+    assert shown(view, ".widget-still") == ["none"] * count
+    view.emulate_media(media="print")
+    assert shown(view, ".widget-still") == ["block"] * count
+    assert shown(view, ".widget-host") == ["none"] * count
+    view.close()
+
+
+def shown(view: Page, what: str) -> list[str]:
+    return view.evaluate(
+        "what => [...document.querySelectorAll(what)].map((e) => getComputedStyle(e).display)", what
+    )

@@ -6,20 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Page
 
 from ddpm_lite import cosine_schedule, linear_schedule
 from ddpm_lite.widgets import ForwardProcess, normals
 
 from .conftest import HTML, Open
+from .widgets import MODULE, canvas_pixels, widget
 
 PAGE = "book/02-forward-process.html"
 SLIDERS = ["Step t", "Steps T", "First β1", "Last βT"]
-MODULE = """async () => {
-  const entry = [...ddpmWidgets.values()].find((e) => e.model.get("_esm"));
-  const url = URL.createObjectURL(new Blob([entry.model.get("_esm")], { type: "text/javascript" }));
-  window.widget = { model: entry.model, module: await import(url) };
-}"""
 
 
 @pytest.fixture
@@ -27,20 +23,6 @@ def view(base: str, visit: Open) -> Page:
     page = visit(f"{base}/{PAGE}")
     page.wait_for_selector(".widget-host[data-ready]")
     return page
-
-
-def widget(view: Page) -> Locator:
-    return view.locator(".ddpm-widget").first
-
-
-def canvas_pixels(view: Page) -> np.ndarray:
-    """[H, W, 3] of what the canvas shows."""
-    size, data = view.evaluate(
-        """() => { const c = document.querySelector(".ddpm-widget canvas");
-        return [[c.height, c.width, 4],
-          [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }"""
-    )
-    return np.array(data, dtype=np.int64).reshape(size)[..., :3]
 
 
 @pytest.mark.parametrize("name", SLIDERS)

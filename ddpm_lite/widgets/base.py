@@ -1,0 +1,40 @@
+"""What every widget of the family is: one module, one look, and a still picture of itself."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from matplotlib.figure import Figure
+
+from ddpm_lite import plots
+
+__all__ = ["Widget", "style", "with_core"]
+
+HERE = Path(__file__).parent
+style = (HERE / "style.css").read_text()
+
+
+def with_core(name: str) -> str:
+    """The widget's own JavaScript behind the parts that all share."""
+    return (HERE / "core.js").read_text() + (HERE / name).read_text()
+
+
+class Widget(anywidget.AnyWidget):
+    """An interactive figure that computes in the browser, with a still for where none can run.
+
+    A notebook and a page with scripts show the widget. Print, and a reader without JavaScript,
+    get `still`: the picture that the widget shows at its present settings.
+    """
+
+    _css = style
+
+    @abstractmethod
+    def still(self) -> Figure:
+        """The widget at its present settings, as a figure in the book's style."""
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0]["image/svg+xml"] = plots.svg(self.still)
+        return bundle

@@ -1,0 +1,25 @@
+"""What the browser tests of all widgets share."""
+
+import numpy as np
+from playwright.sync_api import Locator, Page
+
+# Puts the page's first widget into window.widget: its model, and its module to call functions of.
+MODULE = """async () => {
+  const entry = [...ddpmWidgets.values()].find((e) => e.model.get("_esm"));
+  const url = URL.createObjectURL(new Blob([entry.model.get("_esm")], { type: "text/javascript" }));
+  window.widget = { model: entry.model, module: await import(url) };
+}"""
+
+
+def widget(view: Page) -> Locator:
+    return view.locator(".ddpm-widget").first
+
+
+def canvas_pixels(view: Page) -> np.ndarray:
+    """[H, W, 3] of what the canvas shows."""
+    size, data = view.evaluate(
+        """() => { const c = document.querySelector(".ddpm-widget canvas");
+        return [[c.height, c.width, 4],
+          [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }"""
+    )
+    return np.array(data, dtype=np.int64).reshape(size)[..., :3]
