@@ -116,7 +116,7 @@ class ForwardProcess(Widget):
         steps = np.arange(s.T + 1)
         plots.image(picture, self.xt[0], f"$x_t$ at t = {t} of {s.T}")
         plots.histograms(pixels, {"$x_t$": self.xt.flatten()}, "pixel value", xlim=(-4, 4))
-        pixels.get_legend().remove()  # there is no room for it
+        pixels.legend_ = None  # there is no room for it
         pixels.set_title("its pixels; dashed, N(0, 1)", fontsize=10)
         plots.lines(kept, steps, {"alpha-bar": s.alpha_bar}, "step t", "alpha-bar")
         plots.lines(ratio, steps[1:], {"SNR": s.snr[1:]}, "step t", "SNR", yscale="log")
