@@ -1,6 +1,7 @@
 """DDPM, equation by equation: denoising diffusion in a few readable files."""
 
 from ddpm_lite._version import __version__
+from ddpm_lite.checkpoints import load, save_model
 from ddpm_lite.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
@@ -9,6 +10,7 @@ from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
 from ddpm_lite.interop import ZeroBased, load_diffusers
 from ddpm_lite.oracle import Oracle, reverse_marginals
 from ddpm_lite.reverse import Prediction, ReverseProcess
+from ddpm_lite.runs import Run
 from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
 from ddpm_lite.schedule import (
     NoiseSchedule,
@@ -29,6 +31,7 @@ __all__ = [
     "Oracle",
     "Prediction",
     "ReverseProcess",
+    "Run",
     "SampleStep",
     "TrainConfig",
     "TrainStep",
@@ -49,11 +52,13 @@ __all__ = [
     "gaussian_nll",
     "interpolate",
     "linear_schedule",
+    "load",
     "load_diffusers",
     "photograph",
     "prior_kl",
     "reverse_marginals",
     "sample",
+    "save_model",
     "sigmoid_schedule",
     "spaced_times",
     "time_embedding",

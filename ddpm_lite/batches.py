@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Batch", "Draw", "check_data", "mixed", "place", "rank", "seeded", "world"]
+from ddpm_lite.processes import rank, world
+
+__all__ = ["Batch", "Draw", "check_data", "mixed", "place", "seeded"]
 
 
 class Batch(NamedTuple):
@@ -118,13 +119,3 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def world() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this is."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0

@@ -6,7 +6,7 @@ any callable `(xt, t) -> output`.
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -81,6 +81,12 @@ class ReverseProcess(ForwardProcess):
             }
         )
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments beside the schedule, with which another like this can be made."""
+        names = ("objective", "variance", "self_condition", "first_variance", "levels")
+        return {name: getattr(self, name) for name in names}
+
     def subsequence(self: Process, times: list[int]) -> Process:
         """The same model in a shortened chain that stops only at the given times.
 
@@ -90,14 +96,7 @@ class ReverseProcess(ForwardProcess):
         Raises:
             ValueError: times that do not increase within 1..T.
         """
-        short = type(self)(
-            self.schedule.subsequence(times),
-            self.objective,
-            self.variance,
-            self_condition=self.self_condition,
-            first_variance=self.first_variance,
-            levels=self.levels,
-        )
+        short = type(self)(self.schedule.subsequence(times), **self.config)
         places = [0, *times]
         short.times = [self.times[t] for t in places]
         # The network's mu is that of the chain it was trained on.

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ddpm_lite.batches import Batch, Draw, check_data, mixed, rank, seeded, world
+from ddpm_lite.batches import Batch, Draw, check_data, mixed, seeded
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.processes import rank, world
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train"]
 
@@ -131,8 +132,10 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
-        for name in ("model", "ema", "optimizer", "scaler"):
+        for name in ("model", "ema", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
+        if state["scaler"]:  # empty where the loss was not scaled, on another GPU perhaps
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
     def _average(self, ema: Tensors, now: Tensors, _: Tensor | int) -> None:

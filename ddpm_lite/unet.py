@@ -6,6 +6,7 @@ skip from everything on the way down. The note's keeps no skip where the resolut
 """
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal, get_args
 
 import torch
@@ -148,7 +149,10 @@ class UNet(nn.Module):
         out_channels: int | None = None,
         classes: int | None = None,
     ):
+        arguments = dict(locals())
         super().__init__()
+        self.config = {name: arguments[name] for name in ARGUMENTS}
+        """The arguments of this network, with which another like it can be made."""
         if not mults or min(mults) < 1:
             raise ValueError(f"mults must name at least one level, each at least 1, got {mults}")
         groups = 8 if block == "note" else 4
@@ -284,3 +288,6 @@ class UNet(nn.Module):
             bad = labels[(labels < 0) | (labels >= self.classes)].tolist()
             if bad:
                 raise ValueError(f"labels must lie in 0..{self.classes - 1}, got {bad[0]}")
+
+
+ARGUMENTS = list(signature(UNet).parameters)

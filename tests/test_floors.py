@@ -9,12 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
-    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "batches": 0, "_version": 0,
-    "forward": 1, "oracle": 1, "unet": 1,
+    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "processes": 0, "_version": 0,
+    "forward": 1, "oracle": 1, "unet": 1, "batches": 1, "grids": 1,
     "reverse": 2, "interop": 2,
     "diffusion": 3,
-    "elbo": 4, "samplers": 4, "train": 4,
-    "plots": 5, "checks": 5,
+    "elbo": 4, "samplers": 4, "train": 4, "checkpoints": 4,
+    "plots": 5, "checks": 5, "runs": 5,
     "widgets": 6,
     "__init__": 7,
 }  # fmt: skip

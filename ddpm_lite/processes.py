@@ -1,0 +1,64 @@
+"""Several processes at one task, as torchrun starts them, or the only one there is."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["gather", "joined", "rank", "wait", "world"]
+
+
+def world() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is; 0 is the one that writes."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+@contextmanager
+def joined(device: str | None = None) -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did; the device that is this one's.
+
+    Args:
+        device: by default the GPU of this process's number, or else the CPU.
+
+    Raises:
+        ValueError: a GPU where there is none.
+    """
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    if device is None:
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    own = torch.device(device)
+    if own.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be there, got {device} without a GPU that torch can see")
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield own
+        return
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield own
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Until every process is here."""
+    if world() > 1:
+        dist.barrier()
+
+
+def gather(value: Any) -> list[Any]:
+    """The value of every process, by their number, in each of them; tensors on the CPU, please."""
+    values: list[Any] = [value]
+    if world() > 1:
+        values = [None] * world()
+        dist.all_gather_object(values, value)
+    return values

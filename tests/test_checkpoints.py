@@ -1,0 +1,185 @@
+"""Weights and states on disk: they come back whole, and what is not ours is refused unread."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ddpm_lite import GaussianDiffusion, UNet, cosine_schedule, linear_schedule
+from ddpm_lite.checkpoints import (
+    about,
+    load,
+    load_state,
+    save_model,
+    save_state,
+    shipped,
+    written_aside,
+)
+
+DIFFUSION = GaussianDiffusion(
+    cosine_schedule(50), "v", "learned", self_condition=True, first_variance=0.01, levels=17
+)
+
+
+def network(**changes: object) -> UNet:
+    options = {"width": 8, "mults": (1, 2), "self_condition": True, "learned_variance": True}
+    net = UNet(8, 1, **{**options, **changes})  # type: ignore[arg-type]
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"wiring": "note", "block": "note", "linear_attention": (8,), "heads": 2, "head_width": 4},
+        {"block": "convnext", "time": "random", "attention": (4,), "dropout": 0.2},
+        {"classes": 3, "time": "learned"},
+    ],
+)
+def test_what_is_saved_comes_back(changes: dict[str, object], tmp_path: Path) -> None:
+    net = network(**changes).eval()
+    save_model(tmp_path / "a.safetensors", net, DIFFUSION, {"step": 7})
+    again, diffusion = load(tmp_path / "a.safetensors")
+    assert not again.training
+    assert again.config == net.config
+    assert diffusion.config == DIFFUSION.config
+    assert torch.equal(diffusion.schedule.beta, DIFFUSION.schedule.beta)
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([3, 50])
+    labels = torch.tensor([0, 2]) if "classes" in changes else None
+    assert torch.equal(again(x, t, x, labels), net(x, t, x, labels))
+    assert about(tmp_path / "a.safetensors")["about"] == {"step": 7}
+
+
+def test_schedules_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    schedule = linear_schedule(37, 1e-3, 0.3)
+    save_model(tmp_path / "a.safetensors", UNet(8, 1, 8), GaussianDiffusion(schedule))
+    assert torch.equal(load(tmp_path / "a.safetensors")[1].schedule.beta, schedule.beta)
+
+
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(TypeError, match="network must be a UNet, got Linear"):
+        save_model(path, nn.Linear(2, 2), DIFFUSION)
+    with pytest.raises(ValueError, match="save the whole chain, not 2 of 50 steps"):
+        save_model(path, network(), DIFFUSION.subsequence([20, 50]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fails() -> None:
+        with written_aside(path) as aside:
+            aside.write_text("ne")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fails()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """/dev/full takes no byte: the error is the system's own, and the old weights stay."""
+    path = tmp_path / "a.safetensors"
+    save_model(path, network(), DIFFUSION)
+    before = path.read_bytes()
+    os.symlink("/dev/full", tmp_path / "a.safetensors.part")
+    with pytest.raises(OSError, match="No space left"):
+        save_state(path, {"x": torch.zeros(100_000)})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_cut_short_foreign_and_unfitting_weights(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_model(path, network(), DIFFUSION)
+    whole = path.read_bytes()
+    for length in (0, 5, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="is not a whole safetensors file"):
+            load(path)
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="must carry a configuration of format 'ddpm-lite 1', got"):
+        load(path)
+    path.write_bytes(whole)
+    tensors, says = load_file(path), about(path)
+    for part, key, value, expected in (
+        ("network", "width", 16, "size mismatch"),
+        ("network", "mults", [1, 2, 2], "Missing key"),
+        ("network", "depth", 3, "unexpected keyword argument"),
+        ("network", "width", -4, "width must be a positive multiple"),
+        ("diffusion", "objective", "y", "objective must be one of"),
+    ):
+        changed = {**says, part: {**says[part], key: value}}
+        metadata = {name: json.dumps(v) for name, v in changed.items()}
+        save_file(tensors, path, {"format": "ddpm-lite 1", **metadata})
+        with pytest.raises(ValueError, match=f"(?s)do not fit their configuration: .*{expected}"):
+            load(path)
+
+
+class Hostile:
+    """A pickle that would make a file when it is opened."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_a_hostile_file_runs_nothing(suffix: str, tmp_path: Path) -> None:
+    mark, path = tmp_path / "it_ran", tmp_path / f"a.{suffix}"
+    for write in (
+        lambda: torch.save({"model": Hostile(mark)}, path),
+        lambda: path.write_bytes(pickle.dumps(Hostile(mark))),
+    ):
+        write()
+        with pytest.raises(
+            ValueError, match=r"run code when they are opened|nothing in it was run"
+        ):
+            load(path) if suffix == "safetensors" else load_state(path)
+        assert not mark.exists()
+    pickle.loads(path.read_bytes())  # the test's own bait is good
+    assert mark.exists()
+
+
+def test_states_come_back_or_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    state = {"step": 3, "x": torch.randn(3), "nested": {"y": [1.5, "z"]}}
+    save_state(path, state)
+    again = load_state(path)
+    assert torch.equal(again.pop("x"), state.pop("x"))
+    assert again == state
+    whole = path.read_bytes()
+    for length in (0, 10, len(whole) // 2):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="is no training state, or cut short"):
+            load_state(path)
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="expected a dict, got list"):
+        load_state(path)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(FileNotFoundError, match="no weights at dogs; with the package come: "):
+        load("dogs")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_weights_load_and_say_where_they_are_from(name: str) -> None:
+    net, diffusion = load(name)
+    size = net.config["size"]
+    x = torch.randn(2, net.config["channels"], size, size)
+    assert net(x, torch.tensor([1, diffusion.T])).shape == x.shape
+    card = about(name)["about"]
+    assert {"command", "seed", "device", "date", "step"} <= card.keys()

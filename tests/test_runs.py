@@ -1,0 +1,218 @@
+"""Runs in a folder: killed, cut short, doubled or changed, nothing is lost and nothing is mixed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule
+from ddpm_lite.checkpoints import about, load, load_state
+from ddpm_lite.runs import Run
+from tests.killed import CONFIG, go
+
+DATA = digits()[0][:64]
+DIFFUSION = GaussianDiffusion(linear_schedule())
+
+
+def small(seed: int = 0, **options: Any) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(8, 1, 8, **options)
+
+
+def states(folder: Path) -> list[str]:
+    return [path.name for path in sorted(folder.glob("state-*.pt"))]
+
+
+def end_of(folder: Path) -> dict[str, Any]:
+    return load_state(sorted(folder.glob("state-*.pt"))[-1])
+
+
+def same(one: Any, two: Any) -> bool:
+    """Bit for bit, through nested dicts and lists."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, Mapping):
+        return one.keys() == two.keys() and all(same(one[k], two[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def test_killed_twenty_times_it_is_the_run_that_never_stopped(tmp_path: Path) -> None:
+    """kill -9 at random moments; then weights, average, optimiser and log are the same."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    subprocess.run(
+        [sys.executable, "-m", "tests.killed", str(killed), "20"],
+        cwd=Path(__file__).parents[1], check=True, timeout=300,
+    )  # fmt: skip
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    go(whole)
+    torch.set_num_threads(threads)
+    assert states(killed) == states(whole) == ["state-00000057.pt", "state-00000060.pt"]
+    assert same(end_of(killed), end_of(whole))
+    one, two = (folder / "model.safetensors" for folder in (killed, whole))
+    assert same(load(one)[0].state_dict(), load(two)[0].state_dict())
+    assert about(one) == about(two)
+    steps = [row["step"] for row in Run(killed).rows()]
+    assert steps == list(range(5, CONFIG.steps + 1, 5))
+    assert not list(killed.glob("*.part"))
+
+
+def test_the_average_is_what_is_kept_to_sample_from(tmp_path: Path) -> None:
+    config = TrainConfig(steps=6, batch=8)
+    *_, last = Run(tmp_path, every=3).train(small(), DIFFUSION, DATA, config, {"data": "digits"})
+    network, diffusion = load(tmp_path / "model.safetensors")
+    for name, weight in last.ema.module.state_dict().items():
+        assert torch.equal(network.state_dict()[name], weight)
+    assert torch.equal(diffusion.schedule.beta, DIFFUSION.schedule.beta)
+    says = about(tmp_path / "model.safetensors")["about"]
+    assert (says["step"], says["data"], says["settings"]["training"]["batch"]) == (6, "digits", 8)
+
+
+def test_a_caller_who_stops_early_loses_nothing(tmp_path: Path) -> None:
+    config = TrainConfig(steps=9, batch=8)
+    for step in Run(tmp_path).train(small(), DIFFUSION, DATA, config):
+        if step.step == 4:
+            break
+    assert states(tmp_path) == ["state-00000004.pt"]
+    seen = [step.step for step in Run(tmp_path).train(small(1), DIFFUSION, DATA, config)]
+    assert seen == [5, 6, 7, 8, 9]
+    assert not list(Run(tmp_path).train(small(1), DIFFUSION, DATA, config))
+
+
+def test_a_longer_run_goes_on(tmp_path: Path) -> None:
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
+    # What a smaller GPU makes one change must not forbid to go on.
+    longer = TrainConfig(steps=5, batch=8, accumulate=2, precision="float32")
+    seen = [step.step for step in Run(tmp_path).train(small(), DIFFUSION, DATA, longer)]
+    assert seen == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda: (small(dropout=0.5), DIFFUSION, DATA, {}), "network dropout was 0.0 and is 0.5"),
+        (
+            lambda: (small(), GaussianDiffusion(linear_schedule(), "v"), DATA, {}),
+            "diffusion objective was 'eps' and is 'v'",
+        ),
+        (
+            lambda: (small(), GaussianDiffusion(linear_schedule(1000, 1e-3)), DATA, {}),
+            "diffusion betas was",
+        ),
+        (lambda: (small(), DIFFUSION, -DATA, {}), "data digest was"),
+        (lambda: (small(), DIFFUSION, DATA, {"lr": 0.5}), "training lr was 0.002 and is 0.5"),
+        (
+            lambda: (small(), DIFFUSION, DATA, {"steps": 8, "decay": True}),
+            "training steps was 3 and is 8",
+        ),
+    ],
+)
+def test_another_run_in_the_same_folder_is_refused(
+    change: Callable[[], tuple[UNet, GaussianDiffusion, Tensor, dict[str, Any]]],
+    says: str,
+    tmp_path: Path,
+) -> None:
+    start = TrainConfig(steps=3, batch=8)
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, start))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    network, diffusion, data, settings = change()
+    config = TrainConfig(**{"steps": 3, "batch": 8, **settings})
+    with pytest.raises(ValueError, match=says):
+        list(Run(tmp_path).train(network, diffusion, data, config))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    first = Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8))
+    next(first)
+    with pytest.raises(RuntimeError, match=f"another run is writing to {tmp_path}"):
+        next(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
+    first.close()
+    assert list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
+
+
+def test_a_broken_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    config = TrainConfig(steps=6, batch=8)
+    list(Run(tmp_path, every=3).train(small(), DIFFUSION, DATA, config))
+    newest = tmp_path / "state-00000006.pt"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="cut short .* going back to the state before it"):
+        seen = [s.step for s in Run(tmp_path, every=3).train(small(), DIFFUSION, DATA, config)]
+    assert seen == [4, 5, 6]
+    for path in tmp_path.glob("state-*.pt"):
+        path.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="cut short"),
+        pytest.raises(ValueError, match=r"none of the 2 states in .* can be read: take them away"),
+    ):
+        list(Run(tmp_path, every=3).train(small(), DIFFUSION, DATA, config))
+
+
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
+    network = small()
+    steps = Run(tmp_path, every=2).train(network, DIFFUSION, DATA, TrainConfig(steps=9, batch=8))
+    for _ in range(3):
+        next(steps)
+    good = (tmp_path / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        network.conv_in.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"at step 4, .* the last good state is kept"):
+        list(steps)
+    assert states(tmp_path) == ["state-00000002.pt"]
+    assert (tmp_path / "model.safetensors").read_bytes() == good
+
+
+def test_a_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, every=2)
+    steps = run.train(small(), DIFFUSION, DATA, TrainConfig(steps=9, batch=8))
+    for _ in range(3):
+        next(steps)
+    (tmp_path / "state-00000004.pt.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        list(steps)
+    assert states(tmp_path) == ["state-00000002.pt"]
+    seen = [s.step for s in run.train(small(), DIFFUSION, DATA, TrainConfig(steps=9, batch=8))]
+    assert seen == list(range(3, 10))
+
+
+def test_the_log_is_a_mean_and_survives_a_line_cut_short(tmp_path: Path) -> None:
+    run, config = Run(tmp_path, every=4, log_every=2), TrainConfig(steps=8, batch=8)
+    losses = [step.loss.item() for step in run.train(small(), DIFFUSION, DATA, config)]
+    rows = run.rows()
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    for row in rows:
+        mean = sum(losses[int(row["step"]) - 2 : int(row["step"])]) / 2
+        assert row["loss"] == pytest.approx(mean, rel=1e-6)
+        assert row["images_per_second"] > 0
+    run.log.write_text(run.log.read_text()[:-9])
+    assert [row["step"] for row in run.rows()] == [2, 4, 6]
+    longer = TrainConfig(steps=10, batch=8)
+    list(run.train(small(), DIFFUSION, DATA, longer))
+    assert [row["step"] for row in run.rows()] == [2, 4, 6, 10]
+    assert all(json.loads(line) for line in run.log.read_text().splitlines())
+
+
+def test_bad_numbers() -> None:
+    for name in ("every", "keep", "log_every"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            Run("runs/x", **{name: 0})
+
+
+def test_a_gpu_that_scaled_its_loss_and_one_that_does_not() -> None:
+    """A run may go on on another GPU; the state of a scaler is then there, or is not."""
+    from ddpm_lite.train import TrainState
+
+    plain, scaled = TrainState(small(), TrainConfig()), TrainState(small(), TrainConfig())
+    scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    for one, two in ((plain, scaled), (scaled, plain)):
+        two.load_state_dict(one.state_dict())
+    assert isinstance(plain.model, nn.Module)
