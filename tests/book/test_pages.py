@@ -58,9 +58,7 @@ def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, vis
 
 def test_docstrings_link_to_equations(server: str, visit: Open) -> None:
     view = visit(f"{server}/book/api.html")
-    link = view.locator(
-        "#ddpm_lite\\.forward\\.ForwardProcess\\.q_step + dd a.reference"
-    ).first
+    link = view.locator("#ddpm_lite\\.forward\\.ForwardProcess\\.q_step + dd a.reference").first
     assert "02-forward-process.html#equation-eq-q-step" in (link.get_attribute("href") or "")
 
 
