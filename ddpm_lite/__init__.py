@@ -5,9 +5,17 @@ from ddpm_lite.checkpoints import load, save_model
 from ddpm_lite.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
+from ddpm_lite.evaluation import RealFloor, SampleScores, evaluate_samples, real_floor
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
 from ddpm_lite.interop import ZeroBased, load_diffusers
+from ddpm_lite.metrics import (
+    frechet_distance,
+    inception_score,
+    moments,
+    nearest_distance,
+    nearest_ratio,
+)
 from ddpm_lite.oracle import Oracle, reverse_marginals
 from ddpm_lite.reverse import Prediction, ReverseProcess
 from ddpm_lite.runs import Run
@@ -30,8 +38,10 @@ __all__ = [
     "NoiseSchedule",
     "Oracle",
     "Prediction",
+    "RealFloor",
     "ReverseProcess",
     "Run",
+    "SampleScores",
     "SampleStep",
     "TrainConfig",
     "TrainStep",
@@ -47,15 +57,22 @@ __all__ = [
     "elbo_along_path",
     "elbo_estimate",
     "encode",
+    "evaluate_samples",
+    "frechet_distance",
     "from_model_range",
     "gaussian_kl",
     "gaussian_nll",
+    "inception_score",
     "interpolate",
     "linear_schedule",
     "load",
     "load_diffusers",
+    "moments",
+    "nearest_distance",
+    "nearest_ratio",
     "photograph",
     "prior_kl",
+    "real_floor",
     "reverse_marginals",
     "sample",
     "save_model",

@@ -9,8 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
-    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "processes": 0, "_version": 0,
+    "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "processes": 0, "metrics": 0,
+    "_version": 0,
     "forward": 1, "oracle": 1, "unet": 1, "batches": 1, "grids": 1,
+    "evaluation": 2, "classifier": 1, "inception": 1,
     "reverse": 2, "interop": 2,
     "diffusion": 3,
     "elbo": 4, "samplers": 4, "train": 4, "checkpoints": 4,
@@ -62,7 +64,7 @@ def test_import_is_light() -> None:
     code = "import sys, ddpm_lite; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    for name in (*HEAVY, "sklearn", "scipy", "IPython"):
+    for name in (*HEAVY, "sklearn", "scipy", "IPython", "torchmetrics"):
         assert name not in loaded
 
 
