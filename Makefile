@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks lint test address clean
+.PHONY: help install book serve notebooks weights bench lint test address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +32,14 @@ serve: book ## Build the book and serve it on http://localhost:8000
 
 notebooks: $(INSTALLED) ## Re-run every chapter and clean what is committed of it
 	$(BIN)/python book/notebooks.py
+
+weights: $(INSTALLED) ## Train and measure the weights that come with the package
+	$(BIN)/python -m ddpm_lite.classifier
+	$(BIN)/python book/weights.py
+
+bench: $(INSTALLED) ## Measure against other implementations, side by side
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	for b in training sampling bound startup; do $(BIN)/python benchmarks/$$b.py; done
 
 lint: $(INSTALLED) ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -12,17 +12,19 @@ def compare(candidates: dict[str, Callable[[], object]], rounds: int = 7) -> Non
     """Print each candidate's median seconds, and its time over the first's, round by round.
 
     The first is the baseline. A warm-up comes before; ratios are within a round, and their
-    quartiles are over rounds.
+    quartiles are over rounds. On a CPU the clock is the process's own time, on one thread: what
+    else the machine does then counts little.
     """
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for measured in [False] + [True] * rounds:
         for name, run in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if measured:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     first = next(iter(candidates))
     for name, own in seconds.items():
         ratios = [a / b for a, b in zip(own, seconds[first], strict=True)]

@@ -8,6 +8,7 @@ from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate,
 from ddpm_lite.evaluation import RealFloor, SampleScores, evaluate_samples, real_floor
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
+from ddpm_lite.images import ImageSet, load_images
 from ddpm_lite.interop import ZeroBased, load_diffusers
 from ddpm_lite.metrics import (
     frechet_distance,
@@ -35,6 +36,7 @@ __all__ = [
     "Estimate",
     "ForwardProcess",
     "GaussianDiffusion",
+    "ImageSet",
     "NoiseSchedule",
     "Oracle",
     "Prediction",
@@ -67,6 +69,7 @@ __all__ = [
     "linear_schedule",
     "load",
     "load_diffusers",
+    "load_images",
     "moments",
     "nearest_distance",
     "nearest_ratio",

@@ -105,6 +105,11 @@ class Run:
         """The states in the folder, the oldest first."""
         return sorted(self.folder.glob("state-*.pt"))
 
+    @property
+    def step(self) -> int:
+        """The step of the last state; 0 where there is none."""
+        return max((int(path.stem.removeprefix("state-")) for path in self.states()), default=0)
+
     def _restore(self, state: TrainState, says: dict[str, Any]) -> None:
         paths = self.states()[::-1]
         for path in paths:

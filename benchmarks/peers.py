@@ -1,0 +1,102 @@
+"""Other implementations, from the registry, to measure against; none of their code is here.
+
+    pip install -r benchmarks/requirements.txt --no-deps
+
+denoising-diffusion-pytorch imports torchvision for its data loader alone; where there is none, a
+stand-in takes its place during the import.
+"""
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def lucidrains() -> Any:
+    """The package denoising_diffusion_pytorch."""
+    stand_in: Any = types.ModuleType("torchvision")
+    stand_in.transforms = stand_in.utils = types.ModuleType("torchvision.none")
+    try:
+        import torchvision  # noqa: F401
+    except Exception:  # missing, or built for another torch
+        sys.modules["torchvision"] = stand_in
+    try:
+        import denoising_diffusion_pytorch
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error}; pip install --no-deps -r benchmarks/requirements.txt")
+    if sys.modules["torchvision"] is stand_in:  # diffusers asks whether it is there
+        del sys.modules["torchvision"]
+    return denoising_diffusion_pytorch
+
+
+def their_step(unet: nn.Module, size: int, data: Tensor, batch: int) -> Callable[[], float]:
+    """A training step as the Trainer of denoising-diffusion-pytorch takes it, with its settings."""
+    from ema_pytorch import EMA
+
+    diffusion = lucidrains().GaussianDiffusion(
+        unet, image_size=size, objective="pred_noise", beta_schedule="linear"
+    )
+    diffusion = diffusion.to(data.device)
+    adam = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    ema = EMA(diffusion, beta=0.995, update_every=10)
+    images = (data + 1) / 2  # it brings them back to [-1, 1] itself
+
+    def step() -> float:
+        loss = diffusion(images[torch.randint(len(images), (batch,), device=images.device)])
+        loss.backward()
+        nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
+        adam.step()
+        adam.zero_grad()
+        ema.update()
+        return loss.item()  # it shows the loss at every step
+
+    return step
+
+
+def diffusers_step(unet: nn.Module, data: Tensor, batch: int) -> Callable[[], float]:
+    """A training step as diffusers' unconditional example takes it: AdamW, clipping, EMAModel."""
+    from diffusers import DDPMScheduler
+    from diffusers.training_utils import EMAModel
+
+    scheduler = DDPMScheduler()
+    adam = torch.optim.AdamW(unet.parameters(), lr=1e-4)
+    ema = EMAModel(unet.parameters(), decay=0.9999, use_ema_warmup=True)
+
+    def step() -> float:
+        x0 = data[torch.randint(len(data), (batch,), device=data.device)]
+        noise = torch.randn_like(x0)
+        t = torch.randint(0, 1000, (batch,), device=data.device)
+        out = unet(scheduler.add_noise(x0, noise, t), t).sample
+        loss = nn.functional.mse_loss(out, noise)
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        adam.step()
+        adam.zero_grad()
+        ema.step(unet.parameters())
+        return loss.item()
+
+    return step
+
+
+def diffusers_unet(size: int, channels: int, width: int, mults: tuple[int, ...]) -> nn.Module:
+    """The paper's wiring in diffusers, as google/ddpm-cifar10-32 sets it, at any width."""
+    from diffusers import UNet2DModel
+
+    levels = len(mults)
+    return UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=tuple(width * m for m in mults),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        norm_num_groups=min(32, width // 4),
+        attention_head_dim=None,
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+    )

@@ -1,0 +1,89 @@
+"""A training step, against denoising-diffusion-pytorch's and diffusers', at like size and batch.
+
+    python benchmarks/training.py [tiny|small|cifar]
+
+Forward, backward, clipping, optimiser and EMA, each library with the settings of its own trainer.
+"as train picks" is what `train` does when nothing is said: bfloat16 where it pays. The first row is
+the baseline; below 1 is faster. On a GPU the paper's network is measured too, with the share of
+the matrix rate that its arithmetic reaches.
+"""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from peers import diffusers_step, diffusers_unet, lucidrains, their_step
+from timing import compare, machine
+from torch.utils.flop_counter import FlopCounterMode
+
+from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, linear_schedule, train
+
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+torch.set_num_threads(1)
+SIZES = {  # size, channels, width, mults, batch, steps a round
+    "tiny": (8, 1, 16, (1, 2), 64, 4),
+    "small": (16, 1, 32, (1, 2, 4), 64, 1),
+    "cifar": (32, 3, 64, (1, 2, 4, 8), 16, 1),
+}
+
+
+def ours(network: UNet, data: torch.Tensor, batch: int, **settings: object) -> Callable[[], float]:
+    config = TrainConfig(steps=10**9, batch=batch, lr=1e-4, **settings)
+    steps = train(network.to(device), GaussianDiffusion(linear_schedule()), data, config)
+    return lambda: next(steps).loss
+
+
+def times(step: Callable[[], object], n: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(n):
+            step()
+
+    return run
+
+
+def count(network: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}M"
+
+
+print(machine())
+for name in sys.argv[1:] or SIZES:
+    size, channels, width, mults, batch, n = SIZES[name]
+    data = torch.rand(256, channels, size, size, device=device) * 2 - 1
+    theirs = lucidrains().Unet(dim=width, dim_mults=mults, channels=channels).to(device)
+    like = diffusers_unet(size, channels, width, mults).to(device)
+
+    def note(**changes: object) -> UNet:
+        return UNet.note(size, channels, width=width, mults=mults, **changes)  # noqa: B023
+
+    def paper() -> UNet:
+        return UNet(size, channels, width, mults)  # noqa: B023
+
+    print(f"{name}: {channels}x{size}x{size}, batch {batch}, width {width}, mults {mults}; "
+          f"theirs {count(theirs)}, note {count(note())}, paper {count(paper())}, "
+          f"diffusers {count(like)} parameters")  # fmt: skip
+    candidates = {
+        "denoising-diffusion-pytorch": their_step(theirs, size, data, batch),
+        "note, float32": ours(note(), data, batch, precision="float32"),
+        "note, bfloat16": ours(note(), data, batch, precision="bfloat16"),
+        "paper, float32": ours(paper(), data, batch, precision="float32"),
+        "paper, as train picks": ours(paper(), data, batch),
+        "diffusers, float32": diffusers_step(like, data, batch),
+    }
+    if device.type == "cuda":
+        candidates["paper, compiled"] = ours(paper(), data, batch, compile=True)
+    compare({label: times(step, n) for label, step in candidates.items()})
+
+if device.type == "cuda":
+    data = torch.rand(4096, 3, 32, 32, device=device) * 2 - 1
+    network = UNet.ho2020().to(device)
+    with FlopCounterMode(display=False) as flops:
+        network(data[:1], torch.ones(1, dtype=int, device=device)).sum().backward()
+    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    torch.cuda.synchronize()
+    for batch in (128, 256, 512):
+        for label, settings in (("eager", {}), ("compiled", {"compile": True})):
+            step = ours(UNet.ho2020(), data, batch, **settings)
+            product = {"one matrix product of 8192": lambda a=a: a @ a}
+            print(f"ho2020, batch {batch}, {label}; {flops.get_total_flops() / 1e9:.1f} GFLOP an "
+                  "image; the product is 1100 GFLOP")  # fmt: skip
+            compare({**product, f"{batch} images": step})

@@ -1,0 +1,93 @@
+"""Make the weights that come with the package again, each with its card: `make weights`.
+
+Trains by the recipe of the same name, going on where it stopped, then measures. The
+classifier, whose features the distances are in, is made by `python -m ddpm_lite.classifier`.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from ddpm_lite import ddim, digits, nearest_ratio
+from ddpm_lite.checkpoints import WEIGHTS, about, load, written_aside
+from ddpm_lite.classifier import load_classifier
+from ddpm_lite.cli import main as ddpm_lite
+from ddpm_lite.evaluation import evaluate_samples, real_floor
+from ddpm_lite.grids import grid, write_png
+from ddpm_lite.runs import Run
+from ddpm_lite.shared import codelength, draw
+from torch import Tensor
+
+NAME = "digits"
+RUNS = Path(__file__).parents[1] / "_build" / "weights"
+SAMPLER = {"steps": 100, "eta": 1.0}
+
+
+def make() -> dict[str, Any]:
+    """Train, measure, and put weights, card and picture in their places."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    os.chdir(RUNS)
+    ddpm_lite(["train", NAME, "--out", f"runs/{NAME}"])
+    run = Run(f"runs/{NAME}")
+    network, diffusion = load(run.weights)
+    train, _ = digits("train")
+    test, _ = digits("test")
+    samples = draw(diffusion, network, len(train), (1, 8, 8), ddim, **SAMPLER)
+    samples = samples.clamp(-1, 1)
+    noted = about(run.weights)["about"]
+    card = {
+        name: noted[name]
+        for name in ("command", "seed", "device", "torch", "date", "step")
+    }
+    card |= {
+        "seconds": round(sum(row["seconds"] for row in run.rows())),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "bits_per_dim": {
+            "test": asdict(codelength(diffusion, network, test)),
+            "train": asdict(codelength(diffusion, network, train[: len(test)])),
+        },
+        "samples": f"{len(samples)} by ddim, {SAMPLER}",
+        "frechet_distance": distances(samples, train),
+        "nearest_ratio": nearest_ratio(samples, train, test),
+        "sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest(),
+    }
+    with written_aside(WEIGHTS / f"{NAME}.safetensors") as aside:
+        shutil.copy(run.weights, aside)
+    with written_aside(WEIGHTS / f"{NAME}.png") as aside:
+        write_png(aside, grid(samples[:64], scale=4))
+    with written_aside(WEIGHTS / f"{NAME}.json") as aside:
+        aside.write_text(json.dumps(card, indent=2) + "\n")
+    return card
+
+
+def distances(samples: Tensor, train: Tensor) -> dict[str, Any]:
+    """Halves of the samples against halves of the real images, and real against real."""
+    net = load_classifier()
+    half = len(train) // 2
+    floor = real_floor(train, half, net.features, split="train")
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(floor.repeats):
+        some = samples[torch.randperm(len(samples), generator=generator)[:half]]
+        real = train[torch.randperm(len(train), generator=generator)[:half]]
+        scores = evaluate_samples(some, real, net.features, split="train")
+        found.append(scores.frechet)
+    model = torch.tensor(found, dtype=torch.float64)
+    return {
+        "samples": half,
+        "reference": half,
+        "split": "train",
+        "features": "DigitsClassifier",
+        "repeats": floor.repeats,
+        "model": {"mean": model.mean().item(), "std": model.std().item()},
+        "real_against_real": {"mean": floor.mean, "std": floor.std},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(make(), indent=2))

@@ -1,0 +1,160 @@
+"""Recipes that work: a network, a diffusion and a training that go together, each by its name."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from ddpm_lite.blocks import Recipe as Wiring
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.forward import Objective
+from ddpm_lite.reverse import Variance
+from ddpm_lite.schedule import (
+    NoiseSchedule,
+    cosine_schedule,
+    linear_schedule,
+    sigmoid_schedule,
+)
+from ddpm_lite.train import TrainConfig
+from ddpm_lite.unet import BlockName, TimeName, UNet
+
+__all__ = ["RECIPES", "DiffusionConfig", "NetworkConfig", "Recipe"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The U-Net; its size and its channels are those of the data.
+
+    Args:
+        width: channels of the first level.
+        mults: one factor on width for each level.
+        attention: the resolutions with self-attention; the middle always has it.
+        linear_attention: the resolutions with linear attention.
+        blocks: residual blocks per level.
+        dropout: inside each residual block.
+        wiring: the paper's, or the reading note's.
+        block: resnet, the paper's; note, weight-standardised; or convnext.
+        heads: of all attention.
+        head_width: channels of a head; all channels / heads when not given.
+        time: sinusoidal, or Fourier features that are learned or random.
+    """
+
+    width: int = 32
+    mults: tuple[int, ...] = (1, 2)
+    attention: tuple[int, ...] = ()
+    linear_attention: tuple[int, ...] = ()
+    blocks: int = 2
+    dropout: float = 0.0
+    wiring: Wiring = "paper"
+    block: BlockName = "resnet"
+    heads: int = 1
+    head_width: int | None = None
+    time: TimeName = "sinusoidal"
+
+    def make(self, size: int, channels: int, diffusion: GaussianDiffusion) -> UNet:
+        """The network for such images, with what the diffusion asks of it."""
+        return UNet(
+            size,
+            channels,
+            **asdict(self),
+            self_condition=diffusion.self_condition,
+            learned_variance=diffusion.variance == "learned",
+        )
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The diffusion.
+
+    Args:
+        schedule: of the betas: linear is the paper's.
+        T: the number of steps.
+        beta_start: the first beta of a linear schedule.
+        beta_end: its last. Both belong to 1000 steps: another T rescales them.
+        objective: what the network predicts.
+        variance: of the reverse step.
+        self_condition: the network is also given its last guess at the image.
+    """
+
+    schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
+    T: int = 1000
+    beta_start: float = 1e-4
+    beta_end: float = 0.02
+    objective: Objective = "eps"
+    variance: Variance = "beta"
+    self_condition: bool = False
+
+    def make(self, levels: int) -> GaussianDiffusion:
+        """The diffusion for images of so many grey levels."""
+        return GaussianDiffusion(
+            self._schedule(),
+            self.objective,
+            self.variance,
+            self_condition=self.self_condition,
+            levels=levels,
+        )
+
+    def _schedule(self) -> NoiseSchedule:
+        if self.schedule == "cosine":
+            return cosine_schedule(self.T)
+        if self.schedule == "sigmoid":
+            return sigmoid_schedule(self.T)
+        thousand = linear_schedule(1000, self.beta_start, self.beta_end)
+        return thousand if self.T == 1000 else thousand.rescaled(self.T)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which images, which network, which diffusion, how long.
+
+    Args:
+        data: digits, mnist, fashion_mnist, cifar10; a folder of images; or parquet files.
+        size: crop and resize the images to this height and width.
+        network: the U-Net.
+        diffusion: the diffusion.
+        training: how to train.
+        every: steps between states to go on from.
+        sample_every: steps between grids of samples.
+    """
+
+    data: str = "digits"
+    size: int | None = None
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    every: int = 1000
+    sample_every: int = 1000
+
+
+PAPER = Recipe(
+    data="cifar10",
+    network=NetworkConfig(width=128, mults=(1, 2, 2, 2), attention=(16,), dropout=0.1),
+    training=TrainConfig(
+        steps=800_000, batch=128, lr=2e-4, warmup=5000, ema_decay=0.9999, flip=True
+    ),
+    every=5000,
+    sample_every=10_000,
+)
+RECIPES: dict[str, tuple[str, Recipe]] = {
+    "digits": (
+        "8x8 digits that need no download; a CPU will do. The shipped model.",
+        Recipe(
+            network=NetworkConfig(width=20, dropout=0.1),
+            diffusion=DiffusionConfig(schedule="cosine"),
+            training=TrainConfig(steps=5000, decay=True),
+        ),
+    ),
+    "grey": (
+        "28x28 grey images, Fashion-MNIST unless you say otherwise; for a GPU.",
+        Recipe(
+            data="fashion_mnist",
+            network=NetworkConfig(width=64, mults=(1, 2, 2), attention=(14,), dropout=0.1),
+            training=TrainConfig(
+                steps=30_000, batch=128, lr=5e-4, warmup=1000, ema_decay=0.9995, decay=True
+            ),
+        ),
+    ),
+    "ho2020": ("The paper's CIFAR-10 run: 35.7M parameters, 800,000 steps of 128 images.", PAPER),
+    "ho2020-short": (
+        "The paper's CIFAR-10 network for 50,000 steps of 256 images.",
+        replace(PAPER, training=replace(PAPER.training, steps=50_000, batch=256)),
+    ),
+}

@@ -1,0 +1,136 @@
+"""Many images, shared out over however many processes there are: drawn, and measured.
+
+What comes out does not depend on how many processes took part.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ddpm_lite.batches import mixed
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.elbo import elbo
+from ddpm_lite.processes import gather, rank, world
+from ddpm_lite.samplers import SampleStep, ddpm, sample
+
+__all__ = ["Codelength", "codelength", "draw"]
+
+
+def draw(
+    diffusion: GaussianDiffusion,
+    network: nn.Module,
+    n: int,
+    shape: tuple[int, ...],
+    sampler: Callable[..., Iterator[SampleStep]] = ddpm,
+    *,
+    batch: int = 256,
+    seed: int = 0,
+    progress: bool = False,
+    **options: Any,
+) -> Float[Tensor, "n *D"]:
+    """n samples [n, *shape] on the CPU, in every process, of the network on its device.
+
+    They are drawn `batch` at a time, each batch from the seed and its own number.
+
+    Args:
+        shape: of one image.
+        sampler: `ddpm`, or `ddim` with its options.
+        progress: show a bar of batches, in the first process.
+
+    Raises:
+        ValueError: n or batch below 1; as the sampler.
+    """
+    device = next(network.parameters()).device
+    parts = {}
+    for number, rows in _shares(n, batch, progress, "drawing"):
+        generator = torch.Generator(device).manual_seed(mixed(seed, number, 0))
+        size = (len(rows), *shape)
+        x = sample(diffusion, network, size, sampler, generator=generator, **options)
+        parts[number] = x.cpu()
+    return _together(parts)
+
+
+@dataclass(frozen=True)
+class Codelength:
+    """The bound of a set of images, in bits per dimension, and what it is made of."""
+
+    total: float
+    """L, the mean over the images."""
+    standard_error: float
+    """Of `total`, over the images and the noise that each was given."""
+    prior: float
+    """L_T."""
+    kl: float
+    """The sum of L_{t-1} for t = 2..T."""
+    decoder: float
+    """L_0."""
+    images: int
+    """How many."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total:.4f} ± {self.standard_error:.4f} bits/dim over {self.images} images: "
+            f"L_T {self.prior:.2e}, sum of L_(t-1) {self.kl:.4f}, L_0 {self.decoder:.4f}"
+        )
+
+
+def codelength(
+    diffusion: GaussianDiffusion,
+    network: nn.Module,
+    x0: Float[Tensor, "N *D"],
+    *,
+    clip: bool = True,
+    chunk: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> Codelength:
+    """The mean of `elbo` over images, each at every t; the same in every process.
+
+    Args:
+        x0: [N, ...] in [-1, 1], on any device; at least two.
+        clip, chunk: as for `elbo`.
+        progress: show a bar of images, in the first process.
+
+    Raises:
+        ValueError: fewer than two images, or as `elbo`.
+    """
+    if len(x0) < 2:
+        raise ValueError(f"x0 must hold at least two images, for a standard error, got {len(x0)}")
+    device = next(network.parameters()).device
+    parts = {}
+    # A few images with all their t fill a chunk many times over.
+    for number, rows in _shares(len(x0), 8, progress, "bound"):
+        generator = torch.Generator(device).manual_seed(mixed(seed, number, 0))
+        images = x0[rows.start : rows.stop].to(device)
+        terms = elbo(diffusion, network, images, clip=clip, chunk=chunk, generator=generator)
+        sums = torch.stack([terms.prior, terms.kl.sum(1), terms.decoder, terms.total], dim=1)
+        parts[number] = (sums * (terms.bits_per_dim / terms.total)[:, None]).double().cpu()
+    every = _together(parts)
+    prior, kl, decoder, total = every.mean(0).tolist()
+    error = (every[:, 3].std() / len(every) ** 0.5).item()
+    return Codelength(total, error, prior, kl, decoder, len(every))
+
+
+def _shares(n: int, batch: int, progress: bool, what: str) -> Iterator[tuple[int, range]]:
+    """The batches of this process: their numbers, and the rows of each."""
+    for name, value in (("n", n), ("batch", batch)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    numbers: Any = range(rank(), -(-n // batch), world())
+    if progress and rank() == 0:
+        from tqdm.auto import tqdm  # brings notebook widgets along: only when asked for
+
+        numbers = tqdm(numbers, desc=what)
+    for number in numbers:
+        yield number, range(number * batch, min(n, (number + 1) * batch))
+
+
+def _together(parts: dict[int, Tensor]) -> Tensor:
+    every: dict[int, Tensor] = {}
+    for some in gather(parts):
+        every |= some
+    return torch.cat([every[number] for number in sorted(every)])

@@ -1,0 +1,38 @@
+"""`python -m ddpm_lite` and `ddpm-lite`: the words reach the commands."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from ddpm_lite import commands
+from ddpm_lite.cli import main
+
+
+def test_the_module_and_the_command_are_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ddpm_lite", "--help"], capture_output=True, text=True, check=True
+    )
+    for word in ("ddpm-lite", "train", "sample", "evaluate", "info"):
+        assert word in done.stdout
+    (script,) = entry_points(group="console_scripts", name="ddpm-lite")
+    assert script.load() is main
+
+
+def test_what_was_typed_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info"])
+    assert commands.said == "ddpm-lite info"
+
+
+def test_stopping_by_hand_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "load_images", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "digits", "--out", str(tmp_path)])
+    assert "the same command goes on from the last state" in str(end.value)

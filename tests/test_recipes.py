@@ -1,0 +1,57 @@
+"""Recipes: each makes a network and a diffusion that fit, and the paper's is the paper's."""
+
+import pytest
+import torch
+
+from ddpm_lite import UNet, linear_schedule
+from ddpm_lite.recipes import RECIPES, DiffusionConfig, NetworkConfig
+
+SIZES = {"digits": (8, 1, 17), "fashion_mnist": (28, 1, 256), "cifar10": (32, 3, 256)}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_made(name: str) -> None:
+    text, recipe = RECIPES[name]
+    size, channels, levels = SIZES[recipe.data]
+    diffusion = recipe.diffusion.make(levels)
+    network = recipe.network.make(size, channels, diffusion)
+    x = torch.randn(2, channels, size, size)
+    assert network(x, torch.tensor([1, diffusion.T])).shape == x.shape
+    assert diffusion.levels == levels
+    assert text.endswith(".")
+
+
+def test_the_paper_s_recipe_is_the_paper_s() -> None:
+    """Ho et al. (2020), Appendix B, and the settings of its official scripts."""
+    recipe = RECIPES["ho2020"][1]
+    diffusion = recipe.diffusion.make(256)
+    network = recipe.network.make(32, 3, diffusion)
+    assert network.config == UNet.ho2020().config
+    assert sum(p.numel() for p in network.parameters()) == 35_746_307
+    assert torch.equal(diffusion.schedule.beta, linear_schedule().beta)
+    training = recipe.training
+    assert (training.steps, training.batch, training.lr) == (800_000, 128, 2e-4)
+    assert (training.warmup, training.ema_decay, training.clip_norm) == (5000, 0.9999, 1.0)
+    assert training.flip
+    assert training.weight_decay == 0
+
+
+def test_the_shipped_model_fits_a_browser() -> None:
+    recipe = RECIPES["digits"][1]
+    network = recipe.network.make(8, 1, recipe.diffusion.make(17))
+    assert sum(p.numel() for p in network.parameters()) <= 400_000
+
+
+def test_settings_reach_what_is_made() -> None:
+    config = DiffusionConfig("sigmoid", 50, objective="v", variance="learned", self_condition=True)
+    diffusion = config.make(17)
+    assert (diffusion.T, diffusion.objective, diffusion.variance) == (50, "v", "learned")
+    network = NetworkConfig(width=8, mults=(1,), block="convnext").make(8, 1, diffusion)
+    assert (network.self_condition, network.learned_variance) == (True, True)
+    assert network.config["block"] == "convnext"
+
+
+def test_fewer_steps_rescale_the_linear_schedule() -> None:
+    for T in (50, 1000, 2000):
+        last = DiffusionConfig(T=T).make(256).schedule.alpha_bar[-1]
+        assert last == pytest.approx(linear_schedule().alpha_bar[-1].item(), rel=1e-6)

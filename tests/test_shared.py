@@ -1,0 +1,116 @@
+"""Images shared out: the same whoever draws them, and bits that are those of `elbo`."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from ddpm_lite import GaussianDiffusion, Oracle, ddim, digits, elbo, linear_schedule, shared
+from ddpm_lite.shared import codelength, draw
+
+from .test_processes import torchrun
+
+SCHEDULE = linear_schedule(20, 5e-3, 0.5)
+DIFFUSION = GaussianDiffusion(SCHEDULE, levels=17)
+
+
+class Known(nn.Module):
+    """The oracle of a few digits, with a parameter that says where it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.oracle = Oracle(SCHEDULE, digits()[0][:5])
+        self.here = nn.Parameter(torch.zeros(()))
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return self.oracle(xt, t)
+
+
+def test_draws_are_those_of_their_seed_and_batch() -> None:
+    x = draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=3)
+    assert x.shape == (10, 1, 8, 8)
+    assert torch.equal(x, draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=3))
+    assert torch.equal(x[:4], draw(DIFFUSION, Known(), 4, (1, 8, 8), batch=4, seed=3))
+    assert not torch.equal(x, draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=4))
+    assert all(not torch.equal(a, b) for a, b in pairwise(x.split(4)[:2] + x.split(2)[:2]))
+    one = draw(DIFFUSION, Known(), 4, (1, 8, 8), ddim, steps=5, batch=4)
+    assert torch.equal(one, draw(DIFFUSION, Known(), 4, (1, 8, 8), ddim, steps=5, batch=4))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process in turn, its part kept; gathered, they are what one process makes."""
+    images = digits()[0][:20]
+
+    def run() -> tuple[Tensor, object]:
+        drawn = draw(DIFFUSION, Known(), 11, (1, 8, 8), batch=2)
+        return drawn, codelength(DIFFUSION, Known(), images)
+
+    whole = run()
+    calls: list[list[object]] = []
+    monkeypatch.setattr(shared, "world", lambda: processes)
+    for rank in range(processes):
+        monkeypatch.setattr(shared, "rank", lambda rank=rank: rank)
+        parts: list[object] = []
+        monkeypatch.setattr(
+            shared, "gather", lambda part, parts=parts: [parts.append(part) or part]
+        )
+        run()
+        calls.append(parts)
+    answers = iter(zip(*calls, strict=True))
+    monkeypatch.setattr(shared, "gather", lambda part: list(next(answers)))
+    drawn, bits = run()
+    assert torch.equal(drawn, whole[0])
+    assert bits == whole[1]
+    assert all(part for parts in calls for part in parts)
+
+
+def test_two_real_processes_draw_what_one_does(tmp_path: Path) -> None:
+    code = """
+        import torch
+        from ddpm_lite.processes import joined, rank
+        from ddpm_lite.shared import codelength, draw
+        from ddpm_lite import digits
+        from tests.test_shared import DIFFUSION, Known
+        with joined("cpu"):
+            x = draw(DIFFUSION, Known(), 7, (1, 8, 8), batch=2)
+            bits = codelength(DIFFUSION, Known(), digits()[0][:12])
+            torch.save((x, bits.total), f"{rank()}.pt")
+    """
+    done = torchrun(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    expected = draw(DIFFUSION, Known(), 7, (1, 8, 8), batch=2)
+    bits = codelength(DIFFUSION, Known(), digits()[0][:12]).total
+    for rank in (0, 1):
+        x, total = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert_close(x, expected)
+        assert total == pytest.approx(bits)
+
+
+def test_bits_are_those_of_the_bound() -> None:
+    """Many draws of `elbo`, whose mean is known to a standard error, against one codelength."""
+    images = digits()[0][:5]
+    found = codelength(DIFFUSION, Known(), images.repeat(40, 1, 1, 1), seed=1)
+    terms = elbo(DIFFUSION, Known(), images.repeat(200, 1, 1, 1))
+    scale = (terms.bits_per_dim / terms.total)[0].item()
+    assert found.total == pytest.approx(
+        terms.bits_per_dim.mean().item(), abs=5 * found.standard_error
+    )
+    assert found.prior == pytest.approx(terms.prior.mean().item() * scale, rel=1e-5)
+    assert found.total == pytest.approx(found.prior + found.kl + found.decoder)
+    assert found.kl == pytest.approx(terms.kl.sum(1).mean().item() * scale, rel=0.1)
+    assert found.images == 200
+    assert "over 200 images" in str(found)
+    spread = terms.bits_per_dim.std().item() / 200**0.5
+    assert found.standard_error == pytest.approx(spread, rel=0.3)
+
+
+def test_bad_numbers() -> None:
+    for name, n, batch in (("n", 0, 2), ("batch", 3, 0)):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            draw(DIFFUSION, Known(), n, (1, 8, 8), batch=batch)
+    with pytest.raises(ValueError, match="at least two images, for a standard error, got 1"):
+        codelength(DIFFUSION, Known(), digits()[0][:1])

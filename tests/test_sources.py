@@ -1,0 +1,224 @@
+"""Where images come from: splits found or refused, and what went wrong told in plain terms."""
+
+import builtins
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from ddpm_lite import load_images, sources
+from tests.pictures import offline, parquet, random, save, stand_in
+
+__all__ = ["offline", "stand_in"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: Any) -> None:
+        raise AssertionError(f"a test went for the network: {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def found(path: Path) -> dict[str, int]:
+    return {split: len(rows) for split, rows in sources.open_path(str(path), False).items()}
+
+
+def test_a_folder_without_splits_is_train(offline: Path) -> None:
+    for i, name in enumerate(["a.png", "test_1.png", "my-train-ride.png", "val.PNG"]):
+        save(offline / name, random(4, 4, seed=i))
+    assert found(offline) == {"train": 4}  # a name with "test" in it is no split
+
+
+def test_folders_named_as_splits_are_splits(offline: Path) -> None:
+    for i, name in enumerate(["train/a", "train/b", "test/a", "val/deep/a", "val/deep/b"]):
+        save(offline / f"{name}.png", random(4, 4, seed=i))
+    assert found(offline) == {"train": 2, "test": 1, "val": 2}
+
+
+def test_what_is_hidden_is_passed_over_in_the_folder_but_not_above_it(offline: Path) -> None:
+    root = offline / ".hidden" / "__odd [1] *"
+    for i, name in enumerate(["a", ".a", ".thumbs/a", "__MACOSX/a"]):
+        save(root / f"{name}.png", random(4, 4, seed=i))
+    (root / ".train").mkdir()
+    (root / "notes.txt").write_text("not an image")
+    (root / ".old.parquet").write_text("not a table")
+    assert found(root) == {"train": 1}
+
+
+def test_hidden_folders_are_no_classes(offline: Path) -> None:
+    for name in ("train/a", "test/a"):
+        save(offline / f"{name}.png", random(4, 4))
+    (offline / "train" / ".thumbs").mkdir()
+    assert load_images(offline).labels is None  # the splits would pass for two classes
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["one", "latest", "test_set"], {"train": 3}),
+        (["train", "test"], {"train": 1, "test": 1}),
+        (
+            ["data/train-00000-of-00002", "data/train-00001-of-00002-ab12", "data/test_0"],
+            {"test": 1, "train": 2},
+        ),
+        (["plain_text/train/0000", "plain_text/train/0001", "plain_text/validation/0000"],
+         {"train": 2, "validation": 1}),
+    ],
+)  # fmt: skip
+def test_splits_of_parquet_files(offline: Path, names: list[str], expected: Any) -> None:
+    for i, name in enumerate(names):
+        parquet(offline / "set" / f"{name}.parquet", random(1, 4, 4, seed=i))
+    assert found(offline / "set") == expected
+
+
+def test_a_folder_s_own_name_is_no_split(offline: Path) -> None:
+    parquet(offline / "test" / "0000.parquet", random(2, 4, 4))
+    assert found(offline / "test") == {"train": 2}
+    assert found(offline / "test" / "0000.parquet") == {"train": 2}
+
+
+def test_files_of_a_split_come_in_order(offline: Path) -> None:
+    pixels = random(5, 4, 4)
+    for i in (3, 0, 4, 1, 2):
+        parquet(offline / f"train-{i:05}-of-00005.parquet", pixels[i : i + 1])
+    assert (load_images(offline).images[:, 0].numpy() == pixels).all()
+
+
+def test_splits_beside_something_else_are_refused(offline: Path) -> None:
+    for name in ("a/train/1", "a/raw/1", "b/test/1", "b/2"):
+        save(offline / f"{name}.png", random(4, 4))
+    parquet(offline / "c" / "test.parquet", random(1, 4, 4))
+    parquet(offline / "c" / "x" / "rest.parquet", random(1, 4, 4))
+    message = r"has splits \({}\) side by side with others, such as {}; .* path of a split"
+    for folder, part, other in (("a", "train", "raw"), ("b", "test", "2.png"),
+                                ("c", "test", "x/rest.parquet")):  # fmt: skip
+        with pytest.raises(ValueError, match=message.format(part, other)):
+            sources.open_path(str(offline / folder), False)
+    assert found(offline / "a" / "train") == {"train": 1}  # the way out that it names
+
+
+def test_no_such_thing(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(offline)
+    names = "digits, mnist, fashion_mnist, cifar10"
+    with pytest.raises(ValueError, match=f"unknown set 'minst': the names are {names}; or .* path"):
+        load_images("minst")
+    for path in ("./minst", "no/where", "images.parquet", "~nobody/images"):
+        with pytest.raises(FileNotFoundError, match=f"no folder or file .*; sets .* are {names}"):
+            load_images(path)
+    with pytest.raises(ValueError, match="unknown set 'mnist'"):
+        load_images(Path("mnist"))  # a Path is never a name
+    save(offline / "flowers" / "a.png", random(4, 4))
+    assert load_images("flowers").name == "flowers"  # a folder, with or without a slash
+    monkeypatch.setenv("HOME", str(offline))
+    assert len(load_images("~/flowers").images) == 1
+    single = save(offline / "one.png", random(4, 4))
+    with pytest.raises(ValueError, match=r"one.png is neither a folder nor a .parquet file"):
+        load_images(single)
+
+
+def test_a_folder_with_no_images(offline: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no images in {offline}"):
+        load_images(offline)
+    (offline / "x").mkdir()
+    (offline / "x" / "readme.txt").write_text("none")
+    save(offline / ".cache" / "a.png", random(4, 4))
+    with pytest.raises(FileNotFoundError, match=f"no images in {offline}"):
+        load_images(offline)
+
+
+def test_a_folder_that_cannot_be_opened(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(offline / "a" / "0.png", random(4, 4))
+    save(offline / "b" / "0.png", random(4, 4))
+    real = os.scandir
+
+    def locked(path: Any) -> Any:
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(PermissionError, match=f"denied: '{offline / 'b'}'"):
+        load_images(offline)
+
+
+def test_parquet_that_is_none(offline: Path) -> None:
+    (offline / "a.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(ValueError, match=r"a.parquet could not be read \(ArrowInvalid: ") as info:
+        load_images(offline / "a.parquet")
+    assert isinstance(info.value.__cause__, pyarrow.ArrowInvalid)
+
+
+def test_parquet_without_images(offline: Path) -> None:
+    table = pyarrow.table({"text": ["a"], "label": [1], "point": [{"x": 1}]})
+    pyarrow.parquet.write_table(table, offline / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet has no column .* are text, label, point"):
+        load_images(offline / "a.parquet")
+
+
+def test_an_unknown_split(offline: Path) -> None:
+    for split in ("train", "test"):
+        save(offline / split / "a.png", random(4, 4))
+    with pytest.raises(ValueError, match=r"has no split 'val'; it has test, train"):
+        load_images(offline, "val")
+    with pytest.raises(ValueError, match="split must be train, test or all, got 'val'"):
+        load_images("digits", "val")
+
+
+def test_the_hub_out_of_reach(offline: Path) -> None:
+    message = r"mnist could not be loaded .*huggingface.co/datasets/ylecun/mnist and give"
+    with pytest.raises(OSError, match=message) as info:
+        load_images("mnist")
+    assert isinstance(info.value.__cause__, ConnectionError)
+    assert str(info.value.__cause__) in str(info.value)
+
+
+@pytest.mark.parametrize("where", ["mnist", "."])
+def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "datasets":
+            raise ModuleNotFoundError("No module named 'datasets'")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r'pip install "ddpm-lite\[data\]"'):
+        load_images(where)
+    assert load_images("digits").levels == 17  # which needs none
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_bars_only_when_asked_for(
+    offline: Path, capfd: pytest.CaptureFixture[str], progress: bool
+) -> None:
+    import datasets
+    import huggingface_hub
+
+    shown: list[bool] = []
+    libraries = (datasets, huggingface_hub)
+
+    class Watched:
+        utils, Image = datasets.utils, datasets.Image
+
+        @staticmethod
+        def load_dataset() -> None:
+            shown.extend(not x.utils.are_progress_bars_disabled() for x in libraries)
+            raise ValueError("in the midst of it")
+
+    with pytest.raises(ValueError, match="in the midst"):
+        sources._load_dataset(Watched, progress)
+    assert shown == [progress, progress]
+    assert not any(x.utils.are_progress_bars_disabled() for x in libraries)  # as they were
+
+    path = parquet(offline / "a.parquet", random(3, 4, 4))
+    capfd.readouterr()
+    load_images(path, progress=progress)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert ("decoding" in err and "Generating" in err) == progress
+    assert progress or err == ""
