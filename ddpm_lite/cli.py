@@ -1,6 +1,7 @@
 """The command line, `ddpm-lite`: what its words mean. `commands.py` does what they say."""
 
 import sys
+from typing import Any
 
 import tyro
 
@@ -22,7 +23,7 @@ def main(args: list[str] | None = None) -> None:
         prefix_names=False,
     )
     train.__annotations__["recipe"] = recipes
-    verbs = {"train": train, "sample": sample, "evaluate": evaluate, "info": info}
+    verbs: dict[str, Any] = {"train": train, "sample": sample, "evaluate": evaluate, "info": info}
     commands.said = " ".join(["ddpm-lite", *(sys.argv[1:] if args is None else args)])
     try:
         tyro.extras.subcommand_cli_from_dict(
