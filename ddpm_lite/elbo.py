@@ -212,7 +212,7 @@ def elbo_along_path(
 def prior_kl(diffusion: GaussianDiffusion, x0: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
     """L_T = KL(q(x_T | x_0) || N(0, I)) in nats, [B]; no network has a part in it.
 
-    Ho et al. (2020), Eq. 5 and Section 3.1.
+    Eq. {eq}`eq-prior-kl`; Ho et al. (2020), Eq. 5 and Section 3.1.
 
     Raises:
         ValueError: images that are not finite.
