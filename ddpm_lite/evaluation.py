@@ -65,8 +65,8 @@ def evaluate_samples(
 ) -> SampleScores:
     """The Fréchet distance of samples to a reference, and the samples' Inception Score.
 
-    With `net = load_classifier()`, `evaluate_samples(samples, images, net.features, net.head,
-    split="test")`; with `net = Inception()` the distance is FID.
+    Give it `net.features` and `net.head`, with `net = load_classifier()` for digits; with
+    `net = Inception()` the distance is FID.
 
     Args:
         samples, reference: images in [-1, 1].

@@ -38,7 +38,7 @@ def frechet_distance(
 ) -> float:
     """The squared Fréchet distance of two Gaussians; FID, where the features are Inception's.
 
-    |mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)), in float64, in the squared
+    sum (mean_a - mean_b)^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)), in float64, in the squared
     unit of the features. Heusel et al. (2017), Eq. 6; Dowson and Landau (1982).
 
     Raises:

@@ -92,7 +92,9 @@ def test_frechet_distance_is_a_squared_distance() -> None:
     a, b = torch.randn(30, 5), torch.randn(40, 5) * 2 + 1
     q = torch.linalg.qr(torch.randn(5, 5)).Q
     distance = frechet_of(a, b)
-    assert 0 <= frechet_of(a, a) < 1e-12
+    for _ in range(20):  # round-off goes below zero about every other time
+        same = torch.randn(30, 5)
+        assert 0 <= frechet_of(same, same) < 1e-12
     assert frechet_of(b, a) == pytest.approx(distance)
     assert frechet_of(3 * a @ q + 7, 3 * b @ q + 7) == pytest.approx(9 * distance, rel=1e-4)
     constant = torch.full((8, 5), 2.0)  # no spread at all
@@ -117,15 +119,16 @@ def score_by_hand(logits: list[list[float]]) -> float:
 
 @pytest.mark.proves("inception_score")
 def test_inception_score_by_hand() -> None:
-    logits = torch.randn(23, 4) * 3
+    logits = torch.randn(21, 4) * 3
     score, deviation = inception_score(logits, groups=1)
     assert score == pytest.approx(score_by_hand(logits.tolist()), rel=1e-6)
     assert math.isnan(deviation)
-    rows = torch.randperm(23, generator=torch.Generator().manual_seed(0)).tolist()
-    dealt = [rows[:6], rows[6:12], rows[12:18], rows[18:]]  # as evenly as it goes, none left out
+    rows = torch.randperm(21, generator=torch.Generator().manual_seed(0)).tolist()
+    # As evenly as it goes, none left out.
+    dealt = [rows[:5], rows[5:9], rows[9:13], rows[13:17], rows[17:]]
     scores = [score_by_hand(logits[group].tolist()) for group in dealt]
     expected = pytest.approx((np.mean(scores), np.std(scores, ddof=1)), rel=1e-6)
-    assert inception_score(logits, groups=4) == expected
+    assert inception_score(logits, groups=5) == expected
 
 
 @pytest.mark.proves("inception_score")
