@@ -114,7 +114,7 @@ function render({ model, el: root }) {
   root.classList.add("ddpm-widget");
   const [peaks, ring] = [model.get("_peaks"), model.get("_ring")];
 
-  const beta = slider("Step size <i>β</i>", "beta", BETA);
+  const beta = slider("Size <i>β</i>", "beta", BETA);
   const xt = slider("Seen <i>x<sub>t</sub></i>", "xt", { min: -1.5, max: 1.5, step: 0.05, show: pretty });
   const t = slider("Step <i>t</i>", "t", { min: 0, max: model.get("T") });
   const T = slider("Steps <i>T</i>", "T", { min: 2, max: 200 });
@@ -151,7 +151,7 @@ function render({ model, el: root }) {
   const priceCurve = price.curve("price");
   const priceDot = price.dot("dot");
   const marks = [-2, -1, 0, 1, 2].map((v) => [v, pretty(v)]);
-  const square = { x: [-2.5, 2.5], y: [-2.5, 2.5], xTicks: marks, yTicks: marks };
+  const square = { x: [-2.2, 2.2], y: [-2.2, 2.2], xTicks: marks, yTicks: marks };
   const plane = chart({ ...square, title: "first coordinate", height: 246 });
   for (const [x, y] of ring.means) {
     const turn = range(0, 2 * Math.PI, 33);
@@ -177,16 +177,16 @@ function render({ model, el: root }) {
     el(
       "div",
       { className: "ddpm-panels" },
-      panel("True density one step back; dashed, its best Gaussian", back.svg),
-      panel("What the difference costs, KL in nats", price.svg),
+      panel("One step back; dashed, best Gaussian", back.svg),
+      panel("Cost of the Gaussian, KL in nats", price.svg),
     ),
     el("div", { className: "ddpm-bar" }, play.button, fresh),
     el("div", { className: "ddpm-sliders" }, t.row, T.row),
     el(
       "div",
       { className: "ddpm-panels" },
-      panel("The swarm <i>x<sub>t</sub></i>; rings, where the data are", plane.svg),
-      panel("The step sizes <i>β<sub>t</sub></i> of its chain", sizes.svg),
+      panel("The swarm; rings, the data", plane.svg),
+      panel("Its step sizes <i>β<sub>t</sub></i>", sizes.svg),
     ),
   );
   const say = wording(root);
