@@ -94,11 +94,11 @@ class ReverseStep(Widget):
         x = mean + math.sqrt(variance) * torch.linspace(-4, 4, 401, dtype=torch.float64)
         bell = torch.exp(-((x - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
         both = {"true": _density(self.step_back, x), "best Gaussian": bell}
-        plots.lines(densities, x, both, "$x_{t-1}$", "density")
+        plots.lines(densities, x, both, "one step back", "density")
         densities.legend_ = None  # there is no room for it
-        densities.set_title("one step back; dashed, Gaussian", fontsize=10)
+        densities.set_title("dashed: the best Gaussian", fontsize=10)
 
-        grid = np.logspace(-4, math.log10(0.9), 60)
+        grid = np.geomspace(1e-4, 0.9, 60)
         kls = [_kl(_step_back(beta, self.xt)) for beta in grid]
         plots.lines(prices, grid, {"KL": kls}, "step size β", "KL", xscale="log", yscale="log")
         prices.plot(self.beta, self.kl, "o", color=plots.COLORS[1])
@@ -106,10 +106,11 @@ class ReverseStep(Widget):
         now = min(self.t, self.T)
         across, up = self.swarm[now].T
         plane.scatter(across, up, s=2, color=plots.COLORS[0], linewidths=0)
-        plane.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal")
+        plane.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal")
         plane.set_title(f"the swarm at t = {now} of {self.T}", fontsize=10)
         beta = self.oracle.schedule.beta[1:]
-        plots.lines(betas, np.arange(1, self.T + 1), {"beta": beta}, "step t", "β of the step")
+        steps, log = np.arange(1, self.T + 1), {"yscale": "log", "ylim": (1e-4, 1)}
+        plots.lines(betas, steps, {"beta": beta}, "step t", "β of the step", **log)
         betas.axvline(now, color=plots.COLORS[1], linestyle="--", linewidth=1.2)
         return figure
 
