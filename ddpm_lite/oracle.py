@@ -4,6 +4,7 @@ With it the bound, sampling and their failures can be studied exactly, with noth
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from einops import rearrange, reduce
@@ -12,7 +13,15 @@ from torch import Tensor
 
 from ddpm_lite.schedule import NoiseSchedule
 
-__all__ = ["Oracle", "reverse_marginals"]
+__all__ = ["Mixture", "Oracle", "reverse_marginals"]
+
+
+class Mixture(NamedTuple):
+    """A mixture of Gaussians for each sample, with independent dimensions."""
+
+    weights: Float[Tensor, "B K"]
+    means: Float[Tensor, "B K *D"]
+    variances: Float[Tensor, "B K *D"]
 
 
 class Oracle:
@@ -82,6 +91,30 @@ class Oracle:
         r = self._log_joint(off, variance).softmax(1)
         best = self.means + signal.sqrt() * self.variance / variance * off
         return reduce(r[..., None] * best, "b k d -> b d", "sum").view(xt.shape).to(xt.dtype)
+
+    def q_reverse(self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]) -> Mixture:
+        """q(x_{t-1} | x_t) itself, x_0 not given: a mixture with the data's number of components.
+
+        By Bayes' rule, q(x_t | x_{t-1}) q(x_{t-1}) / q(x_t). Eq. {eq}`eq-q-reverse`. Component k is
+        pulled from its center towards x_t / sqrt(alpha_t), and weighs what x_t says it does.
+        """
+        _, _, off, variance = self._components(xt, t)
+        r = self._log_joint(off, variance).softmax(1)
+        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
+        kept, fresh, alpha, beta = (
+            table[times].view(-1, 1, 1).to(self.means)
+            for table in (
+                self.schedule.alpha_bar_prev,
+                1 - self.schedule.alpha_bar_prev,
+                self.schedule.alpha,
+                self.schedule.beta,
+            )
+        )
+        pull = (kept * self.variance + fresh) / variance  # variance of x_{t-1} over that of x_t
+        means = kept.sqrt() * self.means + alpha.sqrt() * pull * off
+        shape = len(xt), len(self.means), *self.shape
+        parts = r, means.view(shape), (beta * pull).expand(means.shape).reshape(shape)
+        return Mixture(*(part.to(xt.dtype) for part in parts))
 
     def log_density(
         self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]

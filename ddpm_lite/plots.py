@@ -21,6 +21,7 @@ from torch import Tensor
 __all__ = [
     "COLORS",
     "axes",
+    "clouds",
     "for_dark",
     "histograms",
     "image",
@@ -167,6 +168,19 @@ def lines(
     ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
     if len(curves) > 1:
         ax.legend()
+
+
+def clouds(points: Mapping[str, ArrayLike], columns: int = 3, limit: float = 2.5) -> None:
+    """Draw sets of points [N, 2] side by side on [-limit, limit]^2, each under its name."""
+    rows = -(-len(points) // columns)
+    size = 5.6, 5.6 / columns * rows
+    _, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    for ax in grid.flat[len(points) :]:
+        ax.set_axis_off()
+    for ax, (name, xy) in zip(grid.flat, points.items(), strict=False):
+        ax.scatter(*np.asarray(xy).T, s=2, color=COLORS[0], linewidths=0, alpha=0.6)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        ax.set_title(name, fontsize=10)
 
 
 def histograms(

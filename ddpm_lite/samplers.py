@@ -40,7 +40,8 @@ def ddpm(
 ) -> Iterator[SampleStep]:
     """Ancestral sampling, Ho et al. (2020), Algorithm 2; yields T steps, t = T - 1 down to 0.
 
-    The sample is the last step's xt. Nothing is kept: hold on to the steps you want.
+    Draws x_T, then every x_{t-1} from p_theta(x_{t-1} | x_t). Eq. {eq}`eq-reverse-chain`; Ho et al.
+    (2020), Eq. 1. The sample is the last step's xt. Nothing is kept: hold on to the steps you want.
 
     Args:
         diffusion: holds T and the coefficients. `diffusion.subsequence(times)` takes fewer steps.

@@ -78,6 +78,41 @@ def test_it_is_bayes_on_a_grid() -> None:
         assert_close(got[0, 0], expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.proves("q_reverse")
+@stds
+@pytest.mark.parametrize("t", [2, 20, 50])
+def test_the_true_reverse_step_is_bayes(std: float | Tensor, t: int) -> None:
+    """q(x_{t-1} | x_t) q(x_t) = q(x_t | x_{t-1}) q(x_{t-1}), at pairs of points from the chain."""
+    oracle, alpha = Oracle(SCHEDULE, MEANS, std, WEIGHTS), SCHEDULE.alpha[t]
+    x_prev = noised(std, t - 1).sample((30,))
+    xt = GaussianDiffusion(SCHEDULE).q_step(x_prev, t)
+    back = oracle.q_reverse(xt, t)
+    assert back.weights.shape == (30, 3)
+    assert back.means.shape == back.variances.shape == (30, 3, 2)
+    parts = Independent(Normal(back.means, back.variances.sqrt()), 1)
+    forward = Independent(Normal(alpha.sqrt() * x_prev, SCHEDULE.beta[t].sqrt()), 1)
+    assert_close(
+        MixtureSameFamily(Categorical(back.weights), parts).log_prob(x_prev)
+        + noised(std, t).log_prob(xt),
+        forward.log_prob(xt) + noised(std, t - 1).log_prob(x_prev),
+    )
+    assert_close(oracle.q_reverse(xt, torch.full((30,), t)), back)
+
+
+@pytest.mark.proves("q_reverse")
+def test_the_true_reverse_step_has_the_oracle_s_mean() -> None:
+    """Ho et al.'s Eq. 11 with eps*, also at t = 1, where a finite set leaves no variance."""
+    for std in (0.0, 0.2):
+        oracle, diffusion = Oracle(SCHEDULE, MEANS, std, WEIGHTS), GaussianDiffusion(SCHEDULE)
+        t = torch.tensor([1, 2, 25, 50])
+        xt = torch.randn(4, 2, dtype=torch.float64)
+        back = oracle.q_reverse(xt, t)
+        expected = diffusion.p_mean_variance(oracle, xt, t, clip=False).mean
+        assert_close((back.weights[..., None] * back.means).sum(1), expected)
+        assert bool((back.variances[0] == 0).all()) == (std == 0)
+        assert back.variances[1:].min() > 0
+
+
 def test_no_other_prediction_is_better() -> None:
     """Its squared error is least: adding any multiple of another function of x_t makes it worse."""
     oracle, diffusion = Oracle(SCHEDULE, MEANS, 0.2, WEIGHTS), GaussianDiffusion(SCHEDULE)

@@ -53,6 +53,17 @@ def test_lines_differ_without_colour() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("x", "y", "log")
 
 
+def test_clouds_are_drawn_where_they_are() -> None:
+    sets = {name: torch.rand(5, 2) for name in ("a", "b", "c", "d")}
+    plots.clouds(sets, limit=1.5)
+    drawn = plt.gcf().axes
+    assert [ax.get_title() for ax in drawn] == ["a", "b", "c", "d", "", ""]
+    assert [ax.axison for ax in drawn] == [True] * 4 + [False] * 2
+    for ax, points in zip(drawn, sets.values(), strict=False):
+        assert np.allclose(ax.collections[0].get_offsets(), points)
+        assert ax.get_xlim() == ax.get_ylim() == (-1.5, 1.5)
+
+
 def test_images_are_drawn_as_they_are() -> None:
     grey = torch.tensor([[-1.0, 1.0], [0.0, 3.0]]).view(1, 1, 2, 2)
     colour = torch.zeros(2, 3, 2, 2)

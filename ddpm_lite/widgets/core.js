@@ -133,6 +133,20 @@ function chart({ title, x, y, xTicks, yTicks, width = 260, height = 190 }) {
         node.setAttribute("cy", clamp(py(w)));
       };
     },
+    /** Points as dots: one path of lines without length, whose round ends are drawn. */
+    dots: (className) => {
+      const node = add("path", `dots ${className}`);
+      return (xs, ys) =>
+        node.setAttribute("d", points(xs, ys).split(" ").map((at) => `M${at}h0`).join(""));
+    },
+    /** Move the x axis to from..to and rename its ticks, which stay where they are. */
+    zoom(from, to) {
+      const places = xTicks.map(([at]) => (at - x[0]) / (x[1] - x[0]));
+      span.x = [from, to];
+      bottom.forEach((node, i) => {
+        node.textContent = pretty(from + places[i] * (to - from));
+      });
+    },
     /** Stretch the x axis over 0..end and rename its ticks. */
     stretch(end) {
       span.x = [0, end];
