@@ -64,7 +64,7 @@ function render({ model, el: root }) {
   const variance = choice("Its variance", "variance", [["beta", "β"], ["beta_tilde", "β̃"]]);
 
   const curves = chart({
-    title: "x at t − 1",
+    title: "x, one step before t",
     x: [-EDGE, EDGE],
     y: [0, 1.08],
     xTicks: [-3, -2, -1, 0, 1, 2, 3].map((v) => [v, pretty(v)]),
@@ -81,7 +81,7 @@ function render({ model, el: root }) {
     el(
       "div",
       { className: "ddpm-panels" },
-      panel("Where was it one step earlier? Each curve scaled to height 1.", curves.svg),
+      panel("Candidates for <i>x</i><sub><i>t</i>−1</sub>, heights scaled to 1", curves.svg),
       weightsPanel,
     ),
   );
@@ -102,13 +102,14 @@ function render({ model, el: root }) {
     const end = get("T");
     const range = Object.keys(NAMES).flatMap((name) => [2, end].map((t) => weightAt(t, name)));
     const y = [Math.floor(Math.min(...range)), Math.ceil(Math.max(...range))];
-    const powers = Array.from({ length: 5 }, (_, i) => Math.round(y[0] + (i * (y[1] - y[0])) / 4));
+    const apart = Math.ceil((y[1] - y[0]) / 6);
+    const powers = Array.from({ length: 7 }, (_, i) => y[1] - i * apart).filter((v) => v >= y[0]);
     weights = chart({
       title: "step t",
       x: [0, end],
       y,
       xTicks: [0, end / 2, end].map((v) => [v, String(v)]),
-      yTicks: [...new Set(powers)].map((v) => [v, pretty(10 ** v)]),
+      yTicks: powers.map((v) => [v, pretty(10 ** v)]),
     });
     const steps = Array.from({ length: end - 1 }, (_, i) => i + 2);
     for (const name of Object.keys(NAMES)) {
@@ -131,7 +132,7 @@ function render({ model, el: root }) {
 
     const ends = GUESSES.map((v) => to(v, chosen)).sort((a, b) => a - b);
     Object.assign(guess.input, { min: ends[0], max: ends[1], step: (ends[1] - ends[0]) / 240 });
-    guess.row.querySelector("label").innerHTML = `Guess of <i>${NAMES[chosen]}</i>`;
+    guess.row.querySelector("label").innerHTML = `Guess <i>${NAMES[chosen]}</i>`;
     guess.set(to(say0.guess, chosen));
 
     dot(now, weightAt(now, chosen));
@@ -150,7 +151,7 @@ function render({ model, el: root }) {
     const deviation = pretty(Math.sqrt(all.posterior.variance));
     const text =
       `At step ${now} of ${get("T")} the posterior has mean ${pretty(all.posterior.mean)} and standard deviation ` +
-      `${deviation}. The network's mean is ${pretty(all.network.mean)}, so L is ${pretty(kl)} nats: ` +
+      `${deviation}. The network's mean is ${pretty(all.network.mean)}, so this term of the bound is ${pretty(kl)} nats: ` +
       `${pretty(forMean)} for the mean, ${pretty(Math.max(0, kl - forMean))} for the variance.`;
     say(text);
     curves.svg.setAttribute("aria-label", `Prior, likelihood, posterior and the network's Gaussian. ${text}`);

@@ -50,8 +50,11 @@ class Posterior(Widget):
     @property
     def diffusion(self) -> GaussianDiffusion:
         """The chain, the objective and the variance chosen now."""
-        schedule = linear_schedule(self.T, *BETAS[self.T])
-        return GaussianDiffusion(schedule, self.objective, self.variance)
+        return self._with(self.objective)
+
+    def _with(self, objective: Any) -> GaussianDiffusion:
+        variance: Any = self.variance
+        return GaussianDiffusion(linear_schedule(self.T, *BETAS[self.T]), objective, variance)
 
     def coordinates(self) -> dict[Objective, Float[Tensor, "three"]]:
         """For each coordinate the truth, the guess, and the weight of its squared error, [3]."""
@@ -60,15 +63,14 @@ class Posterior(Widget):
         rows = {}
         for name in SYMBOLS:
             said = self.diffusion.convert(images, xt, t, "x0", name)[:, 0]
-            other = GaussianDiffusion(self.diffusion.schedule, name, self.variance)
-            rows[name] = torch.cat([said, other.loss_weight("variational")[t : t + 1]])
+            weight = self._with(name).loss_weight("variational")
+            rows[name] = torch.cat([said, weight[t : t + 1]])
         return rows
 
     def still(self) -> Figure:
         """The curves, the weights over t, the guess's four errors, and each error weighted."""
         figure, (curves, weights, errors, terms) = plots.panels(4, height=2.6)
-        t, diffusion, rows = min(self.t, self.T), self.diffusion, self.coordinates()
-        schedule = diffusion.schedule
+        t, schedule, rows = min(self.t, self.T), self.diffusion.schedule, self.coordinates()
         alpha, beta, before = schedule.alpha[t], schedule.beta[t], schedule.alpha_bar[t - 1]
         sigma2 = beta if self.variance == "beta" else schedule.beta_tilde[t]
         bells = {
@@ -83,7 +85,7 @@ class Posterior(Widget):
         curves.set_title(f"t = {t} of {self.T}, $x_t$ = {self.xt:.2f}", fontsize=10)
         steps = np.arange(2, self.T + 1)
         over_t = {
-            symbol: GaussianDiffusion(schedule, name, self.variance).loss_weight("variational")[2:]
+            symbol: self._with(name).loss_weight("variational")[2:]
             for name, symbol in SYMBOLS.items()
         }
         plots.lines(weights, steps, over_t, "step t", "weight", yscale="log")
@@ -93,7 +95,7 @@ class Posterior(Widget):
         _bars(errors, {name: (row[1] - row[0]).item() for name, row in rows.items()})
         errors.set_title("the guess is off by", fontsize=10)
         _bars(terms, {name: (row[2] * (row[1] - row[0]) ** 2).item() for name, row in rows.items()})
-        terms.set_title("weight × its square, nats", fontsize=10)
+        terms.set_title("weight times its square, nats", fontsize=10)
         return figure
 
 
@@ -102,4 +104,5 @@ def _bars(ax: Axes, values: dict[Objective, float]) -> None:
     bars = ax.barh([SYMBOLS[name] for name in values], list(values.values()), color=plots.COLORS)
     ax.bar_label(bars, [f"{value:.3g}" for value in values.values()], padding=3, fontsize=9)
     ax.invert_yaxis()
+    ax.set_axisbelow(True)
     ax.margins(x=0.3)
