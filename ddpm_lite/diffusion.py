@@ -102,7 +102,7 @@ class GaussianDiffusion(ReverseProcess):
     def kl(self, out: Prediction, x0: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
         """L_{t-1} for t > 1, in nats, [B]: up to a constant, the distance of two means.
 
-        Ho et al. (2020), Eqs. 8 and 10.
+        Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eqs. 8 and 10.
         """
         # At t = 1 there is no such term; the table's finite entry keeps gradients finite.
         variance = self._column("kl_beta_tilde", t, xt)
@@ -123,8 +123,8 @@ class GaussianDiffusion(ReverseProcess):
         "simple": the error of eps, so that every objective is trained by L_simple (Ho et al.,
         2020, Eq. 14). "variational": the bound's own term L_{t-1} (for L_0, its density), in nats
         per dimension and up to a constant: beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) for
-        eps; Ho et al. (2020), Eq. 12. "min_snr": the error of x0 times min(SNR, gamma); Hang et al.
-        (2023). Entry 0 is NaN.
+        eps, Eq. {eq}`eq-eps-loss`; Ho et al. (2020), Eq. 12. "min_snr": the error of x0 times
+        min(SNR, gamma); Hang et al. (2023). Entry 0 is NaN.
 
         Raises:
             ValueError: another kind; the variational weight of a learned variance, which is no

@@ -122,7 +122,8 @@ class ForwardProcess:
     ) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *one"]]:
         """Mean mu_tilde [B, ...] and variance beta_tilde [B, 1, ...] of q(x_{t-1} | x_t, x_0).
 
-        Ho et al. (2020), Eqs. 6 and 7. At t = 1 the variance is zero: x_0 is given.
+        Eqs. {eq}`eq-posterior` and {eq}`eq-mu-tilde`; Ho et al. (2020), Eqs. 6 and 7. At t = 1 the
+        variance is zero: x_0 is given.
         """
         t = self._check(t, x0=x0, xt=xt)
         return self._mu_tilde(x0, xt, t), self._column("beta_tilde", t, x0)
@@ -138,8 +139,8 @@ class ForwardProcess:
         """What a network with this objective should say about xt, [B, ...].
 
         eps, the noise; x0, the image; v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x0
-        (Salimans and Ho, 2022, Section 4); mu, the posterior's mean mu_tilde (Ho et al., 2020,
-        Eqs. 7 and 8).
+        (Eq. {eq}`eq-v`; Salimans and Ho, 2022, Section 4); mu, the posterior's mean mu_tilde
+        (Ho et al., 2020, Eqs. 7 and 8).
         """
         t = self._check(t, x0=x0, xt=xt, eps=eps)
         match objective:
@@ -167,7 +168,8 @@ class ForwardProcess:
 
         For a given xt, each of eps, x0, v and mu is a straight line in x0, so each is one in any
         other. From eps to x0 it is x0_hat = (x_t - sqrt(1 - alpha_bar_t) eps_hat) /
-        sqrt(alpha_bar_t); Ho et al. (2020), Eq. 15. From eps to mu it is their Eq. 11.
+        sqrt(alpha_bar_t); Ho et al. (2020), Eq. 15. From eps to mu it is Eq. {eq}`eq-mu-eps`, their
+        Eq. 11.
         """
         for name, value in (("given", given), ("wanted", wanted)):
             if value not in self._lines:

@@ -115,7 +115,8 @@ class ReverseProcess(ForwardProcess):
         """p_theta(x_{t-1} | x_t): the posterior with x_0 replaced by the model's estimate of it.
 
         N(mu_theta(x_t, t), sigma_t^2 I). Eq. {eq}`eq-reverse-step`; Ho et al. (2020), Eq. 1.
-        mu_theta = mu_tilde(x_t, x0_hat); without clipping that is Ho et al. (2020), Eq. 11.
+        mu_theta = mu_tilde(x_t, x0_hat); without clipping that is Eq. {eq}`eq-mu-eps`;
+        Ho et al. (2020), Eq. 11.
 
         Args:
             model: `(xt, t) -> output`, both [B, ...].

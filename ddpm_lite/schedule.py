@@ -78,7 +78,7 @@ class NoiseSchedule:
     def beta_tilde(self) -> Float64[Tensor, " times"]:
         """The variance of q(x_{t-1} | x_t, x_0); zero at t = 1. Ho et al. (2020), Eq. 7.
 
-        beta_tilde_t = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t
+        beta_tilde_t = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t. Eq. {eq}`eq-beta-tilde`.
         """
         return _zero_first((1 - self.alpha_bar_prev) / (1 - self.alpha_bar) * self.beta)
 

@@ -3,11 +3,13 @@
 from ddpm_lite.widgets.base import Widget
 from ddpm_lite.widgets.forward import ForwardProcess
 from ddpm_lite.widgets.noise import normals
+from ddpm_lite.widgets.posterior import Posterior
 from ddpm_lite.widgets.prior import PriorMatching
 from ddpm_lite.widgets.reverse import ReverseStep
 
 __all__ = [
     "ForwardProcess",
+    "Posterior",
     "PriorMatching",
     "ReverseStep",
     "Widget",

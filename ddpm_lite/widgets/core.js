@@ -246,3 +246,18 @@ function pretty(value) {
   }
   return text.replace("-", "−");
 }
+
+/** Which curve is which: name -> the class of its curve. */
+function legend(curves) {
+  const entries = Object.entries(curves).map(([name, className]) => {
+    const sample = document.createElementNS(SVG, "svg");
+    sample.setAttribute("viewBox", "0 0 26 8");
+    sample.setAttribute("aria-hidden", "true");
+    const line = document.createElementNS(SVG, "polyline");
+    line.setAttribute("class", className);
+    line.setAttribute("points", "0,4 26,4");
+    sample.append(line);
+    return el("span", {}, sample, name);
+  });
+  return el("div", { className: "ddpm-legend" }, ...entries);
+}
