@@ -46,7 +46,7 @@ function render({ model, el: root }) {
   const first = Math.sqrt(beta[1]);
   const second = Math.sqrt(((1 - alphaBar[1]) / (1 - alphaBar[2])) * beta[2]);
 
-  const level = slider("Grey level", "level", { min: 0, max: LAST });
+  const level = slider("Level <i>v</i>", "level", { min: 0, max: LAST });
   const mean = slider("Mean <i>μ</i>", "mean", {
     min: -BEYOND,
     max: LAST + BEYOND,
@@ -82,7 +82,7 @@ function render({ model, el: root }) {
     title: "σ",
     x: [-4, 0],
     y: [0, STEEP],
-    xTicks: [[-4, "0.0001"], [-3, "0.001"], [-2, "0.01"], [-1, "0.1"], [0, "1"]],
+    xTicks: [[-4, "10⁻⁴"], [-3, "10⁻³"], [-2, "0.01"], [-1, "0.1"], [0, "1"]],
     yTicks: [0, 2, 4, 6, 8].map((v) => [v, v]),
   });
   const allBell = all.curve("bell");
@@ -111,7 +111,7 @@ function render({ model, el: root }) {
       { className: "ddpm-panels" },
       panel("Mass of every level, the largest as 1; the Gaussian dashed", all.svg),
       panel("Mass near the chosen level; density × bin width dashed", near.svg),
-      panel("Bits of every level", cost.svg),
+      panel("Bits of every level, up to 40", cost.svg),
       panel("Bits of the chosen level by <i>σ</i>; floor dash-dotted", floor.svg),
     ),
   );
@@ -146,9 +146,10 @@ function render({ model, el: root }) {
     const [mass, price, least] = [masses[v], costs[v], lowest(s)].map(pretty);
     const sum = masses.reduce((a, b) => a + b, 0).toFixed(6);
     const off = pretty((m - center(v)) * (LAST / 2));
+    const levels = ["1", "−1"].includes(off) ? "level" : "levels";
     const text =
-      `Grey level ${v} has mass ${mass} and costs ${price} bits. The mean is ${off} levels from it; ` +
-      `on the level, with σ = ${pretty(s)}, the cost would be ${least} bits. The 256 masses sum to ${sum}.`;
+      `Grey level ${v} has mass ${mass} and costs ${price} bits. The mean is off by ${off} ${levels}; ` +
+      `on the level, with this σ, the cost would be ${least} bits. The 256 masses sum to ${sum}.`;
     say(text);
     all.svg.setAttribute("aria-label", `Mass of each of the 256 grey levels around mean ${pretty(m)}, and the Gaussian's density.`);
     near.svg.setAttribute("aria-label", `Mass of the grey levels near ${v}; the chosen one has ${mass}.`);

@@ -62,11 +62,12 @@ class Decoder(Widget):
         bits, level = self.bits.numpy(), np.arange(LEVELS)
         mass = 2.0**-bits
         wide = np.linspace(-38, LEVELS + 37, 1201)
-        every.stairs(mass / mass.max(), np.arange(LEVELS + 1) - 0.5, color=plots.COLORS[0])
+        edges = np.arange(LEVELS + 1) - 0.5
+        every.stairs(mass / mass.max(), edges, color=plots.COLORS[0], linewidth=1.8)
         every.plot(wide, self._density(wide) / mass.max(), color=plots.INK, ls="--", lw=1.2)
         every.set(xlabel="grey level", ylabel="mass / largest", ylim=(0, 1.1))
         fine = np.linspace(-NEAR - 0.5, NEAR + 0.5, 401) + self.level
-        near.stairs(mass, np.arange(LEVELS + 1) - 0.5, color=plots.COLORS[0])
+        near.stairs(mass, edges, color=plots.COLORS[0], linewidth=1.8)
         near.plot(fine, self._density(fine), color=plots.INK, linestyle="--", linewidth=1.2)
         near.plot(self.level, mass[self.level], "o", color=plots.COLORS[1])
         near.set(xlabel="grey level", ylabel="mass", ylim=(0, 1), xlim=(fine[0], fine[-1]))
@@ -80,6 +81,7 @@ class Decoder(Widget):
             "floor": _bits(x, x, sigmas[:, None]),
         }
         plots.lines(floor, sigmas, curves, r"$\sigma$", "bits", xscale="log", ylim=(0, 8))
+        floor.legend(loc="lower right")
         schedule = linear_schedule()
         for variance in (schedule.beta[1], schedule.beta_tilde[2]):
             floor.axvline(variance.sqrt().item(), ymax=0.2, color=plots.INK, lw=1.2)

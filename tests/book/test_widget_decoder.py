@@ -15,7 +15,7 @@ from .widgets import MODULE, widget
 
 PAGE = "book/07-decoder.html"
 SPREAD = "Spread \u03c3"
-SLIDERS = ["Grey level", "Mean μ", SPREAD]
+SLIDERS = ["Level v", "Mean μ", SPREAD]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_buttons_put_the_mean_on_the_level_and_set_sigma(view: Page) -> None
     start = Decoder()
     assert f"costs {start.bits[start.level]:.3g} bits" in words.inner_text()
     view.get_by_role("button", name="Mean on the level").click()
-    assert "The mean is 0 levels from it" in words.inner_text()
+    assert "The mean is off by 0 levels" in words.inner_text()
     for name, variance in (("β1", schedule.beta[1]), ("β̃2", schedule.beta_tilde[2])):
         view.get_by_role("button", name=name).click()
         floor = Decoder(sigma=variance.sqrt().item()).floor
@@ -94,7 +94,7 @@ def test_the_dot_lies_on_the_curve_over_sigma(view: Page) -> None:
 
 
 def test_the_edge_levels_collect_what_lies_outside(view: Page) -> None:
-    view.get_by_role("slider", name="Grey level", exact=True).fill("255")
+    view.get_by_role("slider", name="Level v", exact=True).fill("255")
     view.get_by_role("slider", name="Mean μ", exact=True).fill("293")
     view.get_by_role("slider", name=SPREAD, exact=True).fill("-1")
     mass = 2 ** -Decoder(mean=2 * 293 / 255 - 1, sigma=0.1).bits[255].item()
@@ -117,7 +117,7 @@ def test_a_phone_shows_one_panel_a_row(server: str, visit: Open) -> None:
 
 
 def test_words_are_spoken_once_the_hand_is_still(view: Page) -> None:
-    slider = view.get_by_role("slider", name="Grey level", exact=True)
+    slider = view.get_by_role("slider", name="Level v", exact=True)
     slider.focus()
     view.keyboard.press("ArrowRight")
     spoken = view.locator(".ddpm-spoken")
