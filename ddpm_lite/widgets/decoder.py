@@ -81,7 +81,8 @@ class Decoder(Widget):
             "floor": _bits(x, x, sigmas[:, None]),
         }
         plots.lines(floor, sigmas, curves, r"$\sigma$", "bits", xscale="log", ylim=(0, 8))
-        floor.legend(loc="lower right")
+        floor.legend_ = None  # there is no room for it
+        floor.set_title("dashed, the floor", fontsize=10)
         schedule = linear_schedule()
         for variance in (schedule.beta[1], schedule.beta_tilde[2]):
             floor.axvline(variance.sqrt().item(), ymax=0.2, color=plots.INK, lw=1.2)
