@@ -12,7 +12,8 @@ def to_model_range(
 ) -> Float[Tensor, "*D"]:
     """Map the integers 0..levels - 1 onto [-1, 1]: x = 2 v / (levels - 1) - 1.
 
-    Ho et al. (2020), Section 3.3, with levels = 256. `from_model_range` undoes it exactly.
+    Eq. {eq}`eq-model-range`; Ho et al. (2020), Section 3.3, with levels = 256. `from_model_range`
+    undoes it exactly.
 
     Raises:
         TypeError: values are not integers.

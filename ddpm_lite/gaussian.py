@@ -44,7 +44,8 @@ def decoder_nll(
     """-log of the mass that N(mean, variance) gives to the grey level of x0, summed, [B] nats.
 
     [-1, 1] is cut into `levels` bins, each reaching half-way to its neighbours; the first and
-    the last reach to infinity, so the bins' masses sum to one. Ho et al. (2020), Eq. 13.
+    the last reach to infinity, so the bins' masses sum to one.
+    Eq. {eq}`eq-decoder`; Ho et al. (2020), Eq. 13.
 
     Args:
         x0: [B, ...], grey levels mapped to [-1, 1].

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ddpm_lite import digits, from_model_range, photograph, to_model_range
 
 
+@pytest.mark.proves("to_model_range")
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_scaling_there_and_back_is_exact(levels: int, dtype: torch.dtype) -> None:

@@ -1,6 +1,7 @@
 """Widgets that compute in the browser: live in a notebook, and on a page without a kernel."""
 
 from ddpm_lite.widgets.base import Widget
+from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.forward import ForwardProcess
 from ddpm_lite.widgets.noise import normals
 from ddpm_lite.widgets.posterior import Posterior
@@ -8,6 +9,7 @@ from ddpm_lite.widgets.prior import PriorMatching
 from ddpm_lite.widgets.reverse import ReverseStep
 
 __all__ = [
+    "Decoder",
     "ForwardProcess",
     "Posterior",
     "PriorMatching",
