@@ -1,7 +1,7 @@
 // One question of the loss: the noisy input, what should be said about it, and the best answer.
 
 const T = 1000;
-const SCALE = { eps: 3, x0: 1, v: 3 }; // what is painted white; its negative is black
+const SCALE = { eps: 2, x0: 1, v: 2 }; // what is painted white; its negative is black
 const SYMBOL = { eps: "<i>ε</i>", x0: "<i>x</i><sub>0</sub>", v: "<i>v</i>" };
 const NAMED = { eps: "the noise ε", x0: "the image", v: "v, between noise and image" };
 const SHOWN = [1, ...Array.from({ length: 50 }, (_, i) => 20 * (i + 1))]; // steps of the error's curve
@@ -64,6 +64,7 @@ function render({ model, el: root }) {
   const s = schedule("linear", T, 1e-4, 0.02);
 
   const t = slider("Step <i>t</i>", "t", { min: 1, max: T });
+  t.row.style.gridColumn = "1 / -1";
   const picture = choice("Picture", "picture", Object.keys(pictures).map((name) => [name, name]));
   const objective = choice("Target", "objective", [["eps", "the noise ε"], ["x0", "the image x₀"], ["v", "v"]]);
   const fresh = el("button", { type: "button", className: "ddpm-noise" }, "New noise");

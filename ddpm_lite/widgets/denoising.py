@@ -1,6 +1,6 @@
 """One question of the training loss, to drag: what the network sees, should say, and does say."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ddpm_lite import plots
 from ddpm_lite.data import digits, from_model_range, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.forward import Objective
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import linear_schedule
 from ddpm_lite.widgets.base import Widget, with_core
@@ -20,7 +21,7 @@ from ddpm_lite.widgets.noise import normals
 __all__ = ["Denoising"]
 
 LEVELS = 17  # grey levels of the digits
-SCALE = {"eps": 3.0, "x0": 1.0, "v": 3.0}  # what is drawn as white; its negative is black
+SCALE = {"eps": 2.0, "x0": 1.0, "v": 2.0}  # what is drawn as white; its negative is black
 SYMBOL = {"eps": "ε", "x0": "$x_0$", "v": "v"}
 
 
@@ -43,7 +44,7 @@ class Denoising(Widget):
     """
 
     _esm = with_core("denoising.js")
-    t = traitlets.Int(150, min=1, max=1000).tag(sync=True)
+    t = traitlets.Int(250, min=1, max=1000).tag(sync=True)
     objective = traitlets.Enum(["eps", "x0", "v"], "eps").tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
     seed = traitlets.Int(0, min=0, max=2**31 - 1).tag(sync=True)
@@ -91,7 +92,7 @@ class Denoising(Widget):
     @property
     def diffusion(self) -> GaussianDiffusion:
         """The process that the widget shows: the paper's schedule, the chosen objective."""
-        return GaussianDiffusion(linear_schedule(), self.objective, levels=LEVELS)
+        return GaussianDiffusion(linear_schedule(), cast(Objective, self.objective), levels=LEVELS)
 
     @property
     def images(self) -> Float[Tensor, "N 1 H W"]:
@@ -116,7 +117,8 @@ class Denoising(Widget):
     @property
     def target(self) -> Float[Tensor, "1 1 H W"]:
         """What it should say."""
-        return self.diffusion.target(self.objective, self.x0, self.xt, self.eps, self.t)
+        d = self.diffusion
+        return d.target(d.objective, self.x0, self.xt, self.eps, self.t)
 
     @property
     def prediction(self) -> Float[Tensor, "1 1 H W"]:
@@ -143,7 +145,7 @@ class Denoising(Widget):
         plots.lines(weights, steps, curves, "step t", "weight", yscale="log")
         times = [1, *range(20, 1001, 20)]
         curve = {"squared error": self.errors(times)}
-        plots.lines(errors, times, curve, "step t", "squared error", yscale="log")
+        plots.lines(errors, times, curve, "step t", "squared error")
         errors.set_yscale("symlog", linthresh=1e-3)
         for ax in (weights, errors):
             ax.axvline(self.t, color=plots.COLORS[1], linestyle="--", linewidth=1.2)
@@ -156,8 +158,8 @@ class Denoising(Widget):
 
     def _answer(self, xt: Tensor, t: int | Tensor) -> Tensor:
         t = int(t)
-        eps_hat = Oracle(linear_schedule(), self.images)(xt, t)
-        return self.diffusion.convert(eps_hat, xt, t, "eps", self.objective)
+        d = self.diffusion
+        return d.convert(Oracle(d.schedule, self.images)(xt, t), xt, t, "eps", d.objective)
 
 
 def _some_digits() -> dict[str, Tensor]:
