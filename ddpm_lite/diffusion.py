@@ -50,10 +50,10 @@ class GaussianDiffusion(ReverseProcess):
     ) -> Float[Tensor, " B"]:
         """The squared error of the model's output per sample, meaned over its dimensions.
 
-        For "eps" that is L_simple, Ho et al. (2020), Eq. 14, which sums where this takes the
-        mean. With a learned variance it is the hybrid loss: to it comes 0.001 times the bound in
-        bits per dimension, estimated as T times its term at t, which trains the variance alone
-        (Nichol and Dhariwal, 2021, Eq. 16).
+        For "eps" that is L_simple, Eq. {eq}`eq-l-simple`; Ho et al. (2020), Eq. 14, which sums
+        where this takes the mean. With a learned variance it is the hybrid loss: to it comes
+        0.001 times the bound in bits per dimension, estimated as T times its term at t, which
+        trains the variance alone (Nichol and Dhariwal, 2021, Eq. 16).
 
         Args:
             model: `(xt, t) -> output`.
@@ -118,7 +118,9 @@ class GaussianDiffusion(ReverseProcess):
         return decoder_nll(x0, out.mean, out.variance, self.levels)
 
     def loss_weight(self, kind: Weight, gamma: float = 5.0) -> Float[Tensor, " times"]:
-        """Factors [T + 1] that turn the squared error of this objective into a named loss.
+        """Factors [T + 1] on this objective's squared error that make a named loss.
+
+        For eps, the bound's is Eq. {eq}`eq-weight`.
 
         "simple": the error of eps, so that every objective is trained by L_simple (Ho et al.,
         2020, Eq. 14). "variational": the bound's own term L_{t-1} (for L_0, its density), in nats

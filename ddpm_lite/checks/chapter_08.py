@@ -3,6 +3,58 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ddpm_lite.checks.wrong import expect_close, expect_given
+from ddpm_lite.schedule import NoiseSchedule, cosine_schedule, linear_schedule
+
 __all__ = ["CHECKERS"]
 
-CHECKERS: dict[str, Callable[[Any], None]] = {}
+
+def pixel_floor(answer: Callable[[NoiseSchedule, int, float], float]) -> None:
+    """8.2: the smallest expected squared error of eps for a pixel of N(0, std^2)."""
+    expect_given(answer)
+    for schedule in (linear_schedule(), cosine_schedule(200)):
+        t = int(torch.randint(2, schedule.T - 1, ()))
+        std = torch.rand((), dtype=torch.float64).add(0.2).item()
+        signal, noise = schedule.alpha_bar[t] * std**2, 1 - schedule.alpha_bar[t]
+        before, root = schedule.alpha_bar[t - 1] * std**2, schedule.alpha_bar[t] * std
+        expect_close(
+            answer(schedule, t, std),
+            signal / (signal + noise),
+            {
+                "That is what the best guess explains. The floor is what it does not.": noise
+                / (signal + noise),
+                "That is the floor of x_0's error. In units of eps it is another.": noise
+                * std**2
+                / (signal + noise),
+                "`std` is a standard deviation: square it for a variance.": root / (root + noise),
+                "That is the floor one step earlier: entry t of `alpha_bar` is step t.": before
+                / (before + 1 - schedule.alpha_bar[t - 1]),
+                "A squared error is asked for, not its root.": (signal / (signal + noise)).sqrt(),
+            },
+        )
+
+
+def draw_factors(answer: Callable[[Tensor], Tensor]) -> None:
+    """8.3: factors that undo the bias of drawing t unevenly."""
+    expect_given(answer)
+    for T in (5, 40):
+        p = torch.rand(T, dtype=torch.float64) + 0.1
+        p /= p.sum()
+        expect_close(
+            answer(p),
+            1 / (T * p),
+            {
+                "That makes the sum over t of the losses. Line 3 makes their mean.": 1 / p,
+                "That counts what is drawn often even more. Divide by p, do not multiply.": T * p,
+                "The draw itself weighs by p already. Divide by p, to undo it.": p,
+                "On average these factors are one, but the expectation weighs them by p.": 1
+                / p
+                / (1 / p).mean(),
+            },
+        )
+
+
+CHECKERS: dict[str, Callable[[Any], None]] = {"8.2": pixel_floor, "8.3": draw_factors}

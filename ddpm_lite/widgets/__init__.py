@@ -2,6 +2,7 @@
 
 from ddpm_lite.widgets.base import Widget
 from ddpm_lite.widgets.decoder import Decoder
+from ddpm_lite.widgets.denoising import Denoising
 from ddpm_lite.widgets.forward import ForwardProcess
 from ddpm_lite.widgets.noise import normals
 from ddpm_lite.widgets.posterior import Posterior
@@ -10,6 +11,7 @@ from ddpm_lite.widgets.reverse import ReverseStep
 
 __all__ = [
     "Decoder",
+    "Denoising",
     "ForwardProcess",
     "Posterior",
     "PriorMatching",
