@@ -7,7 +7,7 @@ from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate,
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
 from ddpm_lite.interop import ZeroBased, load_diffusers
-from ddpm_lite.oracle import Oracle, reverse_marginals
+from ddpm_lite.oracle import Oracle, oracle_bound, reverse_marginals
 from ddpm_lite.reverse import Prediction, ReverseProcess
 from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
 from ddpm_lite.schedule import (
@@ -50,6 +50,7 @@ __all__ = [
     "interpolate",
     "linear_schedule",
     "load_diffusers",
+    "oracle_bound",
     "photograph",
     "prior_kl",
     "reverse_marginals",
