@@ -82,7 +82,7 @@ function render({ model, el: root }) {
     step: 0.01,
     show: (v) => pretty(10 ** v),
   });
-  const std = slider("Data’s std", "std", { min: 0.05, max: 1, step: 0.01, show: round });
+  const std = slider("Data std", "std", { min: 0.05, max: 1, step: 0.01, show: round });
   const variance = choice("Variance of a step back", "variance", [["beta", "β"], ["beta_tilde", "β̃"]]);
 
   const ofT = { x: [0, 1], xTicks: [[0, ""], [1, ""]] };

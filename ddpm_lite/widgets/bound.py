@@ -76,12 +76,11 @@ class Bound(Widget):
         both = {"stack": paid, "exact NLL": torch.full_like(paid, nll)}
         plots.lines(stack, steps, both, "t", "stack, bits", ylim=(0, 11))
         entropy = math.log2(2 * math.pi * math.e * self.std**2) / 2 + math.log2(255 / 2)
-        above = {
-            "bound": [self.terms(length).sum().item() - entropy for length in LENGTHS],
-            "exact NLL": [self.nll(length) - entropy for length in LENGTHS],
-        }
-        axes: dict[str, object] = {"xscale": "log", "ylim": (0, 4)}
-        plots.lines(growth, LENGTHS, above, "steps T", "bits above entropy", **axes)
+        bound = np.array([self.terms(length).sum() for length in LENGTHS])
+        exact = np.array([self.nll(length) for length in LENGTHS])
+        above = {"bound": bound - entropy, "exact NLL": exact - entropy}
+        plots.lines(growth, np.array(LENGTHS), above, "steps T", "above entropy", ylim=(0, 4))
+        growth.set_xscale("log")
         x = torch.linspace(-4, 4, 161)
         ratio = self.model_variance(self.T) / self.std**2
         bells = {
