@@ -129,8 +129,8 @@ function render({ model, el: root }) {
       "div",
       { className: "ddpm-panels" },
       panel("Each term <i>L<sub>t</sub></i>, bits", each.svg),
-      panel("The stack <i>L<sub>T</sub></i> + … + <i>L<sub>t</sub></i>, bits; dashed, the exact NLL", stack.svg),
-      panel("Bound <i>L</i> and, dashed, exact NLL: bits above the entropy of the data", growth.svg),
+      panel("<i>L<sub>T</sub></i> + … + <i>L<sub>t</sub></i>, bits; dashed, exact NLL", stack.svg),
+      panel("Bound and, dashed, NLL above the entropy, bits", growth.svg),
       panel("What the model draws; dashed, the data", density.svg),
     ),
   );
