@@ -17,7 +17,7 @@ from ddpm_lite.metrics import (
     nearest_distance,
     nearest_ratio,
 )
-from ddpm_lite.oracle import Oracle, reverse_marginals
+from ddpm_lite.oracle import Oracle, oracle_bound, reverse_marginals
 from ddpm_lite.reverse import Prediction, ReverseProcess
 from ddpm_lite.runs import Run
 from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
@@ -73,6 +73,7 @@ __all__ = [
     "moments",
     "nearest_distance",
     "nearest_ratio",
+    "oracle_bound",
     "photograph",
     "prior_kl",
     "real_floor",

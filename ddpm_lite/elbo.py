@@ -38,12 +38,12 @@ class ELBO:
 
     @property
     def total(self) -> Float[Tensor, " B"]:
-        """L = L_T + sum of L_{t-1} + L_0 in nats. Ho et al. (2020), Eq. 5."""
+        """L_T + sum of L_{t-1} + L_0 in nats. Eq. {eq}`eq-bound-terms`; Ho et al. (2020), Eq. 5."""
         return self.prior + self.kl.sum(1) + self.decoder
 
     @property
     def bits_per_dim(self) -> Float[Tensor, " B"]:
-        """L in bits per dimension: nats / (log(2) dims)."""
+        """L in bits per dimension: nats / (log(2) dims). Eq. {eq}`eq-bits-per-dim`."""
         return self.total / (math.log(2) * self.dims)
 
     @property
@@ -78,7 +78,7 @@ class Estimate:
 
     @property
     def bits_per_dim(self) -> Float[Tensor, " B"]:
-        """L in bits per dimension: nats / (log(2) dims)."""
+        """L in bits per dimension: nats / (log(2) dims). Eq. {eq}`eq-bits-per-dim`."""
         return self.total / (math.log(2) * self.dims)
 
 
@@ -92,7 +92,7 @@ def elbo(
     chunk: int = 64,
     generator: torch.Generator | None = None,
 ) -> ELBO:
-    """L_T, every L_{t-1} and L_0 of each image. Ho et al. (2020), Eq. 5.
+    """L_T, every L_{t-1} and L_0 of each image. Eq. {eq}`eq-bound-terms`; Ho et al. (2020), Eq. 5.
 
     Each term is evaluated at one x_t drawn from q(x_t | x_0), afresh for every image and t, so
     each is unbiased. All pairs of an image and a t stand in one long row, of which the model sees
@@ -186,9 +186,10 @@ def elbo_along_path(
 ) -> Float[Tensor, " B"]:
     """The bound in the form it is born in, along one path x_1..x_T of the chain, in nats, [B].
 
-    -log p(x_T) - sum over t of log p_theta(x_{t-1} | x_t) / q(x_t | x_{t-1}); Ho et al. (2020),
-    Eq. 3. Its expectation is that of `elbo(...).total`, its spread is larger: the closed-form
-    divergences of Eq. 5 integrate out what this leaves to chance.
+    -log p(x_T) - sum over t of log p_theta(x_{t-1} | x_t) / q(x_t | x_{t-1}). Its expectation, the
+    L of Eqs. {eq}`eq-bound` and {eq}`eq-bound-path`, is that of `elbo(...).total`; its spread is
+    larger: the divergences of Eq. {eq}`eq-bound-terms` integrate out what this leaves to chance.
+    Ho et al. (2020), Eq. 3.
 
     Args:
         diffusion, model, x0, clip: as for `elbo`; the model sees all images at once.

@@ -18,7 +18,7 @@ def gaussian_kl(
     """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, summed over dimensions, [B].
 
     Per dimension (r - 1 - log r + (mean_q - mean_p)^2 / variance_p) / 2, r = variance_q /
-    variance_p. The bound is made of these.
+    variance_p. The bound is made of these. Eq. {eq}`eq-gaussian-kl`.
 
     Args:
         mean_q, mean_p: [B, ...].

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ddpm_lite.schedule import NoiseSchedule
 
-__all__ = ["Mixture", "Oracle", "reverse_marginals"]
+__all__ = ["Mixture", "Oracle", "oracle_bound", "reverse_marginals"]
 
 
 class Mixture(NamedTuple):
@@ -164,7 +164,11 @@ def reverse_marginals(
         schedule: of T steps.
         sigma2: [T + 1], the variance of each reverse step, entry 1 included.
         mean, std: of the data.
+
+    Raises:
+        ValueError: variances that do not fit the schedule, or are not positive.
     """
+    _check_variances(schedule, sigma2)
     m, v = [0.0], [1.0]
     alpha_bar, beta = schedule.alpha_bar.tolist(), schedule.beta.tolist()
     for t in range(schedule.T, 0, -1):
@@ -176,3 +180,39 @@ def reverse_marginals(
         m.append(slope * m[-1] + offset)
         v.append(slope**2 * v[-1] + sigma2[t].item())
     return torch.tensor(m[::-1], dtype=torch.float64), torch.tensor(v[::-1], dtype=torch.float64)
+
+
+def oracle_bound(
+    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
+) -> tuple[Float64[Tensor, ""], Float64[Tensor, " later"], Float64[Tensor, ""]]:
+    """L_T, L_{t-1} for t = 2..T [T - 1], and L_0 with the oracle for N(mean, std^2) data, in nats.
+
+    The expected terms of Eq. {eq}`eq-bound-terms`, exactly, over data and noise, for one pixel and
+    the unclipped reverse chain; L_0 is a density's. Ho et al. (2020), Eq. 5.
+
+    Args:
+        schedule: of T steps.
+        sigma2: [T + 1], the variance of each reverse step, entry 1 included.
+        mean, std: of the data.
+
+    Raises:
+        ValueError: variances that do not fit the schedule, or are not positive.
+    """
+    _check_variances(schedule, sigma2)
+    a, later = schedule.alpha_bar, slice(2, None)
+    error = std**2 * (1 - a) / (a * std**2 + 1 - a)  # the variance of x_0 given x_t
+    prior = (a[-1] * (mean**2 + std**2 - 1) - (-a[-1]).log1p()) / 2
+    decoder = ((2 * math.pi * sigma2[1]).log() + error[1] / sigma2[1]) / 2
+    # mu_tilde and mu_theta differ as x_0 and its estimate do, times the factor in Eq. 7.
+    pull = (schedule.alpha_bar_prev.sqrt() * schedule.beta)[later] / (1 - a[later])
+    apart = pull**2 * error[later] / sigma2[later]
+    ratio = schedule.beta_tilde[later] / sigma2[later]
+    return prior, (ratio - 1 - ratio.log() + apart) / 2, decoder
+
+
+def _check_variances(schedule: NoiseSchedule, sigma2: Tensor) -> None:
+    if sigma2.shape != schedule.beta.shape or not bool((sigma2[1:] > 0).all()):
+        raise ValueError(
+            f"sigma2 must hold {schedule.T + 1} numbers, positive from entry 1 on, "
+            f"got shape {tuple(sigma2.shape)}, least {sigma2[1:].min():g}"
+        )

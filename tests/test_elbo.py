@@ -18,6 +18,7 @@ from ddpm_lite import (
     elbo_along_path,
     elbo_estimate,
     linear_schedule,
+    oracle_bound,
     prior_kl,
     reverse_marginals,
 )
@@ -107,7 +108,7 @@ def joint(schedule: NoiseSchedule, mean: float, std: float) -> tuple[Tensor, Ten
     return a.sqrt() * mean, covariance
 
 
-@pytest.mark.proves("elbo", "reverse_marginals")
+@pytest.mark.proves("elbo", "oracle_bound", "reverse_marginals")
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
 @pytest.mark.parametrize("std", [0.3, 1.0])
 def test_the_gap_to_the_exact_likelihood(variance: Any, std: float) -> None:
@@ -148,6 +149,8 @@ def test_the_gap_to_the_exact_likelihood(variance: Any, std: float) -> None:
     end_kl = (ratio - 1 - ratio.log() + (mean - p_mean[0]) ** 2 / p_var[0]) / 2
     gap = joint_kl - end_kl
     assert gap > 0
+    prior, kl, decoder = oracle_bound(schedule, sigma2, mean, std)
+    assert_close(prior + kl.sum() + decoder, exact + gap)
 
     x0 = oracle.sample(40_000, torch.Generator().manual_seed(7))
     total = elbo(diffusion, oracle, x0, clip=False, chunk=10**6).total

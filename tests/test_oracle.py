@@ -14,6 +14,8 @@ from ddpm_lite import (
     cosine_schedule,
     ddpm,
     linear_schedule,
+    oracle_bound,
+    prior_kl,
     reverse_marginals,
 )
 
@@ -185,8 +187,39 @@ def test_the_chain_s_marginals_by_its_joint_covariance(variance: str) -> None:
     assert_close(variances, covariance.diagonal())
 
 
+@pytest.mark.proves("oracle_bound")
+@pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
+@pytest.mark.parametrize("T", [1, 7])
+def test_the_expected_terms_by_quadrature(variance: str, T: int) -> None:
+    """Each term is a quadratic in x_0 and eps, so three nodes of Gauss and Hermite each are exact.
+
+    The terms at the nodes are the package's own, with its network-free step.
+    """
+    schedule, mean, std = linear_schedule(T, 0.05, 0.5), 0.4, 0.3
+    diffusion = GaussianDiffusion(schedule, variance=variance, levels=None)
+    oracle = Oracle(schedule, torch.tensor([[mean]], dtype=torch.float64), std)
+    z = torch.tensor([-math.sqrt(3), 0, math.sqrt(3)], dtype=torch.float64)
+    chance = torch.cartesian_prod(*[torch.tensor([1, 4, 1]).double() / 6] * 2).prod(1)
+    x0, eps = torch.cartesian_prod(mean + std * z, z).T[..., None]
+    sigma2, expected = torch.zeros(T + 1).double(), []
+    for t in range(1, T + 1):
+        xt = diffusion.q_sample(x0, t, eps)
+        out = diffusion.p_mean_variance(oracle, xt, t, clip=False)
+        sigma2[t] = out.variance[0, 0]
+        expected.append((diffusion.bound_term(out, x0, xt, t) * chance).sum())
+    prior, kl, decoder = oracle_bound(schedule, sigma2, mean, std)
+    assert_close(prior, (prior_kl(diffusion, x0) * chance).sum())
+    assert_close(decoder, expected[0])
+    assert_close(kl, torch.stack([*expected[1:], decoder])[:-1])
+
+
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_input() -> None:
+    for function in (oracle_bound, reverse_marginals):
+        with pytest.raises(ValueError, match=r"51 numbers, positive .* got shape \(50,\)"):
+            function(SCHEDULE, SCHEDULE.beta[:50], 0.0, 1.0)
+        with pytest.raises(ValueError, match=r"positive from entry 1 on, .* least 0"):
+            function(SCHEDULE, SCHEDULE.beta_tilde, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"K >= 1 components, got shape \(0, 2\)"):
         Oracle(SCHEDULE, MEANS[:0])
     with pytest.raises(ValueError, match="weights must be 3 positive numbers, got"):

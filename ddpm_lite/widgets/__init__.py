@@ -1,6 +1,7 @@
 """Widgets that compute in the browser: live in a notebook, and on a page without a kernel."""
 
 from ddpm_lite.widgets.base import Widget
+from ddpm_lite.widgets.bound import Bound
 from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.denoising import Denoising
 from ddpm_lite.widgets.forward import ForwardProcess
@@ -10,6 +11,7 @@ from ddpm_lite.widgets.prior import PriorMatching
 from ddpm_lite.widgets.reverse import ReverseStep
 
 __all__ = [
+    "Bound",
     "Decoder",
     "Denoising",
     "ForwardProcess",
