@@ -3,5 +3,6 @@
 from ddpm_lite.widgets.base import Widget
 from ddpm_lite.widgets.forward import ForwardProcess
 from ddpm_lite.widgets.noise import normals
+from ddpm_lite.widgets.reverse import ReverseChain
 
-__all__ = ["ForwardProcess", "Widget", "normals"]
+__all__ = ["ForwardProcess", "ReverseChain", "Widget", "normals"]
