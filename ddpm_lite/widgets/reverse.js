@@ -97,7 +97,7 @@ function render({ model, el: root }) {
     const [signal, rest] = [Math.sqrt(alphaBar[i]), Math.sqrt(1 - alphaBar[i])].map(pretty);
     const text =
       times[i] > 0
-        ? `At step ${times[i]} of ${T}, x_t is ${signal} × guess + ${rest} × noise; the guess is ${pretty(far)} per pixel away from the end of its chain.`
+        ? `At step ${times[i]} of ${T} the picture is ${signal} × guess + ${rest} × noise; the guess is ${pretty(far)} per pixel away from the end of its chain.`
         : `Step 0 of ${T}: the sample. Nothing is left to guess or to take out.`;
     say(text);
     noisy.setAttribute("aria-label", `x_t of chain ${which + 1}. ${text}`);

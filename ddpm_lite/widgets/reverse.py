@@ -130,12 +130,12 @@ class ReverseChain(Widget):
             raise ValueError(
                 f"a recording of {size:,} bytes is more than {MOST:,}: take fewer chains or stops"
             )
-        if model is None or diffusion is None:
-            recording = _digits(B, stops, clip, seed) if (C, H, W) == (1, 8, 8) else None
-            if recording is None:
-                raise ValueError(f"the digits network makes images of (1, 8, 8), got {(C, H, W)}")
-        else:
+        if model is not None and diffusion is not None:
             recording = record(model, diffusion, shape, stops, clip=clip, seed=seed)
+        elif (C, H, W) == (1, 8, 8):
+            recording = _digits(B, stops, clip, seed)
+        else:
+            raise ValueError(f"the digits network makes images of (1, 8, 8), got {(C, H, W)}")
         limits, frames = [], b""
         for values in recording[2:]:
             limit = max(1.0, values.abs().max().item())
