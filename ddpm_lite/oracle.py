@@ -29,7 +29,8 @@ class Oracle:
 
     Data are drawn as: component k with probability weights[k], then N(means[k], std[k]^2). With
     std 0, the default, that is the finite set `means` itself, each member as likely as the next.
-    A model like any other: `(xt, t) -> eps_hat`.
+    A model like any other: `(xt, t) -> eps_hat`. Divided by -sqrt(1 - alpha_bar_t), its answer is
+    the score of q(x_t); Eq. {eq}`eq-score`; Vincent (2011).
 
     Args:
         schedule: the noise schedule that x_t was made with.

@@ -165,7 +165,11 @@ class ReverseProcess(ForwardProcess):
         clip: bool = True,
         noise: Float[Tensor, "B *D"] | None = None,
     ) -> Float[Tensor, "B *D"]:
-        """Sample p_theta(x_{t-1} | x_t); at t = 1, take its mean. Ho et al. (2020), Algorithm 2."""
+        """Sample p_theta(x_{t-1} | x_t); at t = 1, take its mean.
+
+        mean + sigma_t z; without clipping that is Eq. {eq}`eq-p-sample`. Ho et al. (2020),
+        Algorithm 2, line 4.
+        """
         t = self._check(t, xt=xt, noise=noise)
         out = self.p_mean_variance(model, xt, t, clip)
         return self.p_draw(out, t, torch.randn_like(xt) if noise is None else noise)

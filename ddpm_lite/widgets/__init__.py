@@ -2,6 +2,7 @@
 
 from ddpm_lite.widgets.base import Widget
 from ddpm_lite.widgets.bound import Bound
+from ddpm_lite.widgets.chain import ReverseChain
 from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.denoising import Denoising
 from ddpm_lite.widgets.forward import ForwardProcess
@@ -17,6 +18,7 @@ __all__ = [
     "ForwardProcess",
     "Posterior",
     "PriorMatching",
+    "ReverseChain",
     "ReverseStep",
     "Widget",
     "normals",
