@@ -148,11 +148,12 @@ function render({ model, el: root }) {
 
     const kl = gaussianKL(all.posterior, all.network);
     const forMean = rows[0].cells[5];
+    const forVariance = gaussianKL({ ...all.posterior, mean: 0 }, { ...all.network, mean: 0 });
     const deviation = pretty(Math.sqrt(all.posterior.variance));
     const text =
       `At step ${now} of ${get("T")} the posterior has mean ${pretty(all.posterior.mean)} and standard deviation ` +
       `${deviation}. The network's mean is ${pretty(all.network.mean)}, so this term of the bound is ${pretty(kl)} nats: ` +
-      `${pretty(forMean)} for the mean, ${pretty(Math.max(0, kl - forMean))} for the variance.`;
+      `${pretty(forMean)} for the mean, ${pretty(forVariance)} for the variance.`;
     say(text);
     curves.svg.setAttribute("aria-label", `Prior, likelihood, posterior and the network's Gaussian. ${text}`);
     weights.svg.setAttribute(

@@ -74,7 +74,7 @@ def test_the_last_column_is_one_number(view: Page, t: int) -> None:
     rows = cells(view)
     assert len(rows) == 4
     assert len({row[-1] for row in rows}) == 1
-    assert len({row[3] for row in rows}) == 4  # and the weights differ
+    assert len({row[3] for row in rows}) >= 3  # the weights differ; late, those of x0 and v hardly
     python = Posterior(t=t)
     for row, (truth, said, weight) in zip(rows, python.coordinates().values(), strict=True):
         expected = [truth, said, said - truth, weight, weight * (said - truth) ** 2]
@@ -172,7 +172,11 @@ def test_the_paper_s_chain_has_a_thousand_steps(view: Page) -> None:
 
 
 def test_beta_tilde_leaves_nothing_for_the_variance(view: Page) -> None:
-    assert "0 for the variance" not in widget(view).inner_text().replace(" 0.0", "")
+    schedule = Posterior(t=6).diffusion.schedule
+    variances = schedule.beta_tilde[6].view(1), schedule.beta[6].view(1)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    constant = gaussian_kl(zero, variances[0], zero, variances[1]).item()
+    assert f", {constant:.3g} for the variance" in widget(view).inner_text()
     view.get_by_label("Its variance").select_option("beta_tilde")
     assert ", 0 for the variance" in widget(view).inner_text()
 
