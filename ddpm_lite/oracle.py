@@ -163,13 +163,14 @@ def reverse_marginals(
 
     Args:
         schedule: of T steps.
-        sigma2: [T + 1], the variance of each reverse step, entry 1 included.
+        sigma2: [T + 1], the variance of each reverse step, entry 1 included; zero for a step
+            without noise.
         mean, std: of the data.
 
     Raises:
-        ValueError: variances that do not fit the schedule, or are not positive.
+        ValueError: variances that do not fit the schedule, or are negative.
     """
-    _check_variances(schedule, sigma2)
+    _check_variances(schedule, sigma2, zero=True)
     m, v = [0.0], [1.0]
     alpha_bar, beta = schedule.alpha_bar.tolist(), schedule.beta.tolist()
     for t in range(schedule.T, 0, -1):
@@ -199,7 +200,7 @@ def oracle_bound(
     Raises:
         ValueError: variances that do not fit the schedule, or are not positive.
     """
-    _check_variances(schedule, sigma2)
+    _check_variances(schedule, sigma2, zero=False)
     a, later = schedule.alpha_bar, slice(2, None)
     error = std**2 * (1 - a) / (a * std**2 + 1 - a)  # the variance of x_0 given x_t
     prior = (a[-1] * (mean**2 + std**2 - 1) - (-a[-1]).log1p()) / 2
@@ -211,9 +212,11 @@ def oracle_bound(
     return prior, (ratio - 1 - ratio.log() + apart) / 2, decoder
 
 
-def _check_variances(schedule: NoiseSchedule, sigma2: Tensor) -> None:
-    if sigma2.shape != schedule.beta.shape or not bool((sigma2[1:] > 0).all()):
+def _check_variances(schedule: NoiseSchedule, sigma2: Tensor, zero: bool) -> None:
+    fits = sigma2.shape == schedule.beta.shape
+    if not fits or not bool((sigma2[1:] >= 0 if zero else sigma2[1:] > 0).all()):
         raise ValueError(
-            f"sigma2 must hold {schedule.T + 1} numbers, positive from entry 1 on, "
+            f"sigma2 must hold {schedule.T + 1} numbers, "
+            f"{'none negative' if zero else 'positive'} from entry 1 on, "
             f"got shape {tuple(sigma2.shape)}, least {sigma2[1:].min():g}"
         )

@@ -216,10 +216,12 @@ def test_the_expected_terms_by_quadrature(variance: str, T: int) -> None:
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_input() -> None:
     for function in (oracle_bound, reverse_marginals):
-        with pytest.raises(ValueError, match=r"51 numbers, positive .* got shape \(50,\)"):
+        with pytest.raises(ValueError, match=r"51 numbers, .* got shape \(50,\)"):
             function(SCHEDULE, SCHEDULE.beta[:50], 0.0, 1.0)
-        with pytest.raises(ValueError, match=r"positive from entry 1 on, .* least 0"):
-            function(SCHEDULE, SCHEDULE.beta_tilde, 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"positive from entry 1 on, .* least 0"):
+        oracle_bound(SCHEDULE, SCHEDULE.beta_tilde, 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"none negative from entry 1 on, .* least -0"):
+        reverse_marginals(SCHEDULE, -SCHEDULE.beta, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"K >= 1 components, got shape \(0, 2\)"):
         Oracle(SCHEDULE, MEANS[:0])
     with pytest.raises(ValueError, match="weights must be 3 positive numbers, got"):
