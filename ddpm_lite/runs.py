@@ -34,8 +34,8 @@ FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate"}
 class Run:
     """A folder with a run's averaged weights, the states to go on from, and its log.
 
-    model.safetensors holds the weights to sample from, for `load`; state-*.pt the last states;
-    log.jsonl a line for every so many steps.
+    `model.safetensors` holds the weights to sample from, for `load`; `state-*.pt` the last states;
+    `log.jsonl` a line for every so many steps.
 
     Args:
         folder: made when it is not there; on a mounted drive, it outlives the machine.

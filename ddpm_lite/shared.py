@@ -32,7 +32,7 @@ def draw(
     progress: bool = False,
     **options: Any,
 ) -> Float[Tensor, "n *D"]:
-    """n samples [n, *shape] on the CPU, in every process, of the network on its device.
+    """n samples, `[n, *shape]` on the CPU, in every process, of the network on its device.
 
     They are drawn `batch` at a time, each batch from the seed and its own number.
 
