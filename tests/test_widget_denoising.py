@@ -74,7 +74,7 @@ def test_own_images() -> None:
 
 def test_a_still_shows_the_present_settings() -> None:
     widget = Denoising(t=400, objective="v", picture="a 5 held out")
-    seen, wanted, said, off, weights, _ = widget.still().axes
+    seen, wanted, said, off, weights, errors = widget.still().axes
     for ax, x in (
         (seen, widget.xt),
         (wanted, widget.target / 2),
@@ -85,6 +85,8 @@ def test_a_still_shows_the_present_settings() -> None:
         assert_close(shown, ((x[0, 0].clamp(-1, 1) + 1) / 2).float())
     bound = GaussianDiffusion(linear_schedule(), "v").loss_weight("variational")
     assert_close(torch.as_tensor(np.asarray(weights.lines[0].get_ydata())), bound[1:])
+    times = [int(t) for t in errors.lines[0].get_xdata()]
+    assert errors.lines[0].get_ydata() == pytest.approx([widget.errors([t])[0] for t in times])
 
 
 @pytest.mark.usefixtures("as_a_reader")
