@@ -75,8 +75,10 @@ def test_the_slider_changes_the_picture_and_the_words(view: Page) -> None:
 
 
 def test_choices_and_noise(view: Page) -> None:
-    def canvases() -> list[bytes]:
-        return [c.screenshot() for c in widget(view).locator("canvas").all()]
+    def canvases() -> list[str]:
+        return view.evaluate(
+            "() => [...document.querySelectorAll('.ddpm-widget canvas')].map((c) => c.toDataURL())"
+        )
 
     seen, wanted, said, off = canvases()
     view.get_by_label("Target", exact=True).select_option("v")
