@@ -187,9 +187,9 @@ def elbo_along_path(
     """The bound in the form it is born in, along one path x_1..x_T of the chain, in nats, [B].
 
     -log p(x_T) - sum over t of log p_theta(x_{t-1} | x_t) / q(x_t | x_{t-1}). Its expectation, the
-    L of Eqs. {eq}`eq-bound` and {eq}`eq-bound-path`, is that of `elbo(...).total`; its spread is
-    larger: the divergences of Eq. {eq}`eq-bound-terms` integrate out what this leaves to chance.
-    Ho et al. (2020), Eq. 3.
+    L of Eqs. {eq}`eq-bound` and {eq}`eq-bound-path`, is that of `elbo(...).total`. Each log-ratio
+    spreads more than the divergence of Eq. {eq}`eq-bound-terms` that takes its place; in their sum
+    along one path, where neighbours share an x_t, much of that cancels. Ho et al. (2020), Eq. 3.
 
     Args:
         diffusion, model, x0, clip: as for `elbo`; the model sees all images at once.
