@@ -37,7 +37,14 @@ def test_a_folder_without_splits_is_train(offline: Path) -> None:
 def test_folders_named_as_splits_are_splits(offline: Path) -> None:
     for i, name in enumerate(["train/a", "train/b", "test/a", "val/deep/a", "val/deep/b"]):
         save(offline / f"{name}.png", random(4, 4, seed=i))
+    save(offline / "__MACOSX" / "a.png", random(4, 4))
+    (offline / "README.txt").write_text("no image, so nothing beside the splits")
     assert found(offline) == {"train": 2, "test": 1, "val": 2}
+
+
+def test_capitals_in_a_name_s_end(offline: Path) -> None:
+    save(offline / "A.PNG", random(4, 4))
+    assert found(offline) == {"train": 1}
 
 
 def test_folders_named_nearly_so_are_classes(offline: Path) -> None:
