@@ -50,7 +50,7 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
         ValueError: neither a path nor the name of a set, a file of another kind, one that cannot
             be read, or splits side by side with something else.
     """
-    path = Path(name).expanduser().absolute()
+    path = Path(os.path.expanduser(name)).absolute()
     if not path.exists():
         if re.search(r"[./\\~]", name):
             raise FileNotFoundError(f"no folder or file {path}; sets by name are {NAMES}")

@@ -37,7 +37,22 @@ def test_a_folder_without_splits_is_train(offline: Path) -> None:
 def test_folders_named_as_splits_are_splits(offline: Path) -> None:
     for i, name in enumerate(["train/a", "train/b", "test/a", "val/deep/a", "val/deep/b"]):
         save(offline / f"{name}.png", random(4, 4, seed=i))
+    save(offline / "__MACOSX" / "a.png", random(4, 4))
+    (offline / "README.txt").write_text("no image, so nothing beside the splits")
     assert found(offline) == {"train": 2, "test": 1, "val": 2}
+
+
+def test_capitals_in_a_name_s_end(offline: Path) -> None:
+    save(offline / "A.PNG", random(4, 4))
+    assert found(offline) == {"train": 1}
+
+
+def test_folders_named_nearly_so_are_classes(offline: Path) -> None:
+    for i, name in enumerate(["trains/a", "test tubes/a", "valley/a"]):
+        save(offline / "images" / f"{name}.png", random(4, 4, seed=i))
+        parquet(offline / "tables" / f"{name}.parquet", random(1, 4, 4, seed=i))
+    assert found(offline / "images") == found(offline / "tables") == {"train": 3}
+    assert load_images(offline / "images").labels.tolist() == [0, 1, 2]
 
 
 def test_what_is_hidden_is_passed_over_in_the_folder_but_not_above_it(offline: Path) -> None:
@@ -46,7 +61,8 @@ def test_what_is_hidden_is_passed_over_in_the_folder_but_not_above_it(offline: P
         save(root / f"{name}.png", random(4, 4, seed=i))
     (root / ".train").mkdir()
     (root / "notes.txt").write_text("not an image")
-    (root / ".old.parquet").write_text("not a table")
+    for name in (".old.parquet", "parts.parquet.txt"):
+        (root / name).write_text("not a table")
     assert found(root) == {"train": 1}
 
 
@@ -107,8 +123,9 @@ def test_no_such_thing(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = "digits, mnist, fashion_mnist, cifar10"
     with pytest.raises(ValueError, match=f"unknown set 'minst': the names are {names}; or .* path"):
         load_images("minst")
-    for path in ("./minst", "no/where", "images.parquet", "~nobody/images"):
-        with pytest.raises(FileNotFoundError, match=f"no folder or file .*; sets .* are {names}"):
+    for path in ("./minst", "no/where", "images.parquet", "~no-such-user/images"):
+        where = offline / path  # in full, so that a wrong working folder shows
+        with pytest.raises(FileNotFoundError, match=f"file {where}; sets .* are {names}"):
             load_images(path)
     with pytest.raises(ValueError, match="unknown set 'mnist'"):
         load_images(Path("mnist"))  # a Path is never a name
