@@ -30,7 +30,8 @@ def stored(view: Page) -> tuple[torch.Tensor, list[int], list[float]]:
           m.get("_limits"), m.get("_times"), m.get("_alpha_bar")]; }"""
     )
     parts = np.array(data, dtype=np.uint8).reshape(3, *shape)
-    return torch.stack([unpack(p, v) for p, v in zip(parts, limits, strict=True)]), times, alpha_bar
+    pairs = zip(parts, map(float, limits), strict=True)
+    return torch.stack([unpack(part, limit) for part, limit in pairs]), times, alpha_bar
 
 
 @pytest.mark.parametrize("key", ["ArrowLeft", "ArrowRight", "Home", "End"])
@@ -105,7 +106,7 @@ def test_what_is_on_the_screen(view: Page) -> None:
     """Each canvas shows its part of the recording, to the last grey level."""
     frames, _, _ = stored(view)
     view.get_by_role("slider", name="Step t", exact=True).fill("30")
-    view.get_by_label("Chain", exact=True).select_option("1")
+    view.get_by_label("Chain", exact=True).select_option(value="1")
     shown = view.evaluate(
         """() => [...document.querySelectorAll(".ddpm-widget canvas")].map((c) =>
         [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data])"""
