@@ -58,7 +58,7 @@ def test_it_begins_at_noise_and_ends_in_the_sample(view: Page) -> None:
 
 def test_chains_differ(view: Page) -> None:
     pixels, curve = canvas_pixels(view), view.locator("polyline.state").get_attribute("points")
-    view.get_by_label("Chain", exact=True).select_option("3")
+    view.get_by_label("Chain", exact=True).select_option(index=3)
     assert not np.array_equal(canvas_pixels(view), pixels)
     assert view.locator("polyline.state").get_attribute("points") != curve
 
@@ -106,7 +106,7 @@ def test_what_is_on_the_screen(view: Page) -> None:
     """Each canvas shows its part of the recording, to the last grey level."""
     frames, _, _ = stored(view)
     view.get_by_role("slider", name="Step t", exact=True).fill("30")
-    view.get_by_label("Chain", exact=True).select_option(value="1")
+    view.get_by_label("Chain", exact=True).select_option(index=1)
     shown = view.evaluate(
         """() => [...document.querySelectorAll(".ddpm-widget canvas")].map((c) =>
         [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data])"""
