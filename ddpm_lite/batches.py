@@ -24,6 +24,7 @@ class Batch(NamedTuple):
     t: Tensor
     eps: Tensor
     condition: bool
+    labels: Tensor | None
 
 
 class Draw:
@@ -41,6 +42,8 @@ class Draw:
         seed: of the run.
         layout: of the images, in memory.
         device: where the network is.
+        labels: [N] of the images; the largest of them plus one then stands for a hidden one.
+        drop_label: the share of labels to hide.
     """
 
     def __init__(
@@ -53,10 +56,15 @@ class Draw:
         seed: int,
         layout: torch.memory_format,
         device: torch.device,
+        labels: Tensor | None = None,
+        drop_label: float = 0.0,
     ):
         self.data, self.T, self.levels = place(data, device), T, levels
         self.batch, self.flip, self.seed = batch, flip, seed
         self.layout, self.device = layout, device
+        self.labels = None if labels is None else labels.to(self.data.device)
+        self.hidden = 0 if labels is None else int(labels.max()) + 1
+        self.drop_label = drop_label
         self.where, self.random = torch.Generator(self.data.device), torch.Generator(device)
 
     def __call__(self, step: int) -> Batch:
@@ -75,8 +83,12 @@ class Draw:
             mirrored = mirrored.view(-1, *[1] * (x0.ndim - 1))
             x0 = torch.where(mirrored, x0.flip(-1), x0)
         x0, eps = (x.contiguous(memory_format=self.layout) for x in (x0, eps[mine]))
+        labels = None
+        if self.labels is not None:
+            hide = torch.rand(n, device=device, generator=random) < self.drop_label
+            labels = torch.where(hide, self.hidden, self.labels[index].to(device))[mine]
         condition = bool(seed & 1)  # half of the steps, and known without asking the device
-        return Batch(x0, t[mine], eps, condition)
+        return Batch(x0, t[mine], eps, condition, labels)
 
 
 def place(data: Tensor, device: torch.device) -> Tensor:

@@ -67,11 +67,7 @@ class GaussianDiffusion(ReverseProcess):
         t = self._check(t, x0=x0, eps=eps)
         eps = torch.randn_like(x0) if eps is None else eps
         xt = self.q_sample(x0, t, eps)
-        x0_prev = None
-        if self.self_condition and (torch.rand(()) < 0.5 if condition is None else condition):
-            with torch.no_grad():
-                x0_prev = self.p_mean_variance(model, xt, t).x0_hat
-        output = self._call(model, xt, t, x0_prev)
+        output = self._answer(model, xt, t, condition)
         guess = output.chunk(2, dim=1)[0] if self.variance == "learned" else output
         error = (guess - self.target(self.objective, x0, xt, eps, t)) ** 2
         loss = reduce(error, "b ... -> b", "mean")
@@ -82,6 +78,34 @@ class GaussianDiffusion(ReverseProcess):
             term = self.bound_term(self.p_from_output(frozen, xt, t), x0, xt, t)
             loss = loss + 0.001 * self.T * term / (math.log(2) * x0[0].numel())
         return loss
+
+    def bound_losses(
+        self,
+        model: Model,
+        x0: Float[Tensor, "B *D"],
+        t: int | Shaped[Tensor, " B"],
+        eps: Float[Tensor, "B *D"] | None = None,
+        condition: bool | None = None,
+    ) -> Float[Tensor, " B"]:
+        """L_{t-1} itself as a loss, in nats per dimension: mean and variance both learn from it.
+
+        The one way to train a learned variance that Ho et al. (2020) tried; their Eq. 5 and
+        Table 2. With a fixed variance it is, for t > 1, `p_losses` with the variational weight
+        and a constant. Arguments as for `p_losses`; x0_hat is not clipped.
+        """
+        t = self._check(t, x0=x0, eps=eps)
+        eps = torch.randn_like(x0) if eps is None else eps
+        xt = self.q_sample(x0, t, eps)
+        out = self.p_from_output(self._answer(model, xt, t, condition), xt, t, clip=False)
+        return self.bound_term(out, x0, xt, t) / x0[0].numel()
+
+    def _answer(self, model: Model, xt: Tensor, t: int | Tensor, condition: bool | None) -> Tensor:
+        """What the model says about xt, given half the time its own first estimate of x_0."""
+        x0_prev = None
+        if self.self_condition and (torch.rand(()) < 0.5 if condition is None else condition):
+            with torch.no_grad():
+                x0_prev = self.p_mean_variance(model, xt, t).x0_hat
+        return self._call(model, xt, t, x0_prev)
 
     def bound_term(
         self,

@@ -4,14 +4,15 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
@@ -44,7 +45,9 @@ class TrainConfig:
         accumulate: parts that a batch is cut into, one after the other, to save memory.
         flip: mirror half of the images, left for right.
         weight: of the loss at each t, as `GaussianDiffusion.loss_weight` names it, or "none",
-            which for eps is L_simple.
+            which for eps is L_simple. "variational" with a learned variance is `bound_losses`.
+        drop_label: the share of labels to hide, as one more class after the last, so that the
+            network learns with and without: Ho and Salimans (2022), Algorithm 1.
         precision: "auto" is bfloat16 where the hardware multiplies it (on a CPU, only for a
             million parameters or more: below, it loses), else float16 with a scaled loss on a
             GPU, else float32.
@@ -65,6 +68,7 @@ class TrainConfig:
     accumulate: int = 1
     flip: bool = False
     weight: Literal["none", "simple", "variational", "min_snr"] = "none"
+    drop_label: float = 0.0
     precision: Precision = "auto"
     channels_last: bool | None = None
     compile: bool = False
@@ -80,6 +84,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.drop_label < 1:
+            raise ValueError(f"drop_label must lie in [0, 1), got {self.drop_label}")
         if self.batch % self.accumulate:
             raise ValueError(
                 f"batch must be a multiple of accumulate = {self.accumulate}, got {self.batch}"
@@ -158,6 +164,7 @@ def train(
     data: Tensor,
     config: TrainConfig | None = None,
     state: TrainState | None = None,
+    labels: Int[Tensor, " N"] | None = None,
 ) -> Iterator[TrainStep]:
     """Ho et al. (2020), Algorithm 1, with AdamW and an average of the weights.
 
@@ -171,16 +178,22 @@ def train(
         data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1.
         config: `TrainConfig()` when not given.
         state: to go on from; a fresh one when not given.
+        labels: [N], one for each image, for a network with classes.
 
     Raises:
         TypeError: data are neither floating point nor uint8.
-        ValueError: no images, NaN or infinite values in them, a batch that processes and
-            accumulation do not divide, a precision that the device has not.
+        ValueError: no images, NaN or infinite values in them, not as many labels as images, a
+            batch that processes and accumulation do not divide, a precision that the device has
+            not.
         FloatingPointError: the loss is no longer finite; looked at every 100 steps, because
             a look waits for the device.
     """
     config = config or (state.config if state else TrainConfig())
     check_data(data, diffusion.levels)
+    if labels is not None and labels.shape != (len(data),):
+        raise ValueError(
+            f"labels must have one entry per image, shape ({len(data)},), got {tuple(labels.shape)}"
+        )
     parts = config.accumulate * world()
     if config.batch % parts:
         raise ValueError(
@@ -188,11 +201,17 @@ def train(
             f"{config.accumulate}, got {config.batch}"
         )
     state = state or TrainState(model, config)
-    return _train(state, diffusion, data, config)  # the checks above must not wait for next()
+    return _train(
+        state, diffusion, data, labels, config
+    )  # the checks above must not wait for next()
 
 
 def _train(
-    state: TrainState, diffusion: GaussianDiffusion, data: Tensor, config: TrainConfig
+    state: TrainState,
+    diffusion: GaussianDiffusion,
+    data: Tensor,
+    labels: Tensor | None,
+    config: TrainConfig,
 ) -> Iterator[TrainStep]:
     device = state.device
     if device.type == "cuda" and config.tf32:
@@ -202,8 +221,7 @@ def _train(
         layout = torch.channels_last if data.ndim == 4 else layout
     if layout == torch.channels_last:
         state.model.to(memory_format=layout)  # type: ignore[call-overload]
-    weight = None if config.weight == "none" else diffusion.loss_weight(config.weight)
-    weight = None if weight is None else weight.to(device, torch.float32)
+    losses = _losses(diffusion, config, device)
     network: Any = torch.compile(state.model) if config.compile else state.model
     if world() > 1:
         network = DistributedDataParallel(network)
@@ -216,6 +234,8 @@ def _train(
         config.seed,
         layout,
         device,
+        labels,
+        config.drop_label,
     )
     has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.model.modules())
 
@@ -227,7 +247,7 @@ def _train(
         batch = draw(state.step)
         seed = mixed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
-            loss = _gradient(state, network, diffusion, batch, weight)
+            loss = _gradient(state, network, losses, batch)
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.scaler.step(state.optimizer)
@@ -245,12 +265,20 @@ def _train(
         yield TrainStep(state.step, loss, state.ema, state)
 
 
+def _losses(
+    diffusion: GaussianDiffusion, config: TrainConfig, device: torch.device
+) -> Callable[..., Tensor]:
+    """What `config.weight` names, as a function of model, x0, t, eps and condition."""
+    if config.weight == "none":
+        return diffusion.p_losses
+    if config.weight == "variational" and diffusion.variance == "learned":
+        return diffusion.bound_losses
+    weight = diffusion.loss_weight(config.weight).to(device, torch.float32)
+    return partial(diffusion.p_losses, weight=weight)
+
+
 def _gradient(
-    state: TrainState,
-    network: Any,
-    diffusion: GaussianDiffusion,
-    batch: Batch,
-    weight: Tensor | None,
+    state: TrainState, network: Any, losses: Callable[..., Tensor], batch: Batch
 ) -> Float[Tensor, ""]:
     """Leave the gradient of the mean loss in the parameters; return that loss."""
     config, device, precision = state.config, state.device, state.precision
@@ -258,12 +286,15 @@ def _gradient(
     share = len(batch.x0) // config.accumulate
     for first in range(0, len(batch.x0), share):
         x0, t, eps = (x[first : first + share] for x in batch[:3])
+        model = network
+        if batch.labels is not None:
+            model = partial(network, labels=batch.labels[first : first + share])
         last = first + share == len(batch.x0)
         # Gradients travel between processes once a step, with the last part.
         with nullcontext() if last or world() == 1 else network.no_sync():
             try:
                 with torch.autocast(device.type, precision, precision != torch.float32):
-                    own = diffusion.p_losses(network, x0, t, eps, weight, batch.condition).mean()
+                    own = losses(model, x0, t, eps, condition=batch.condition).mean()
                 state.scaler.scale(own / config.accumulate).backward()
             except torch.OutOfMemoryError as error:
                 error.add_note(

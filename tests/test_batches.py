@@ -115,3 +115,18 @@ def test_dropout_follows_the_seed_and_leaves_no_trace() -> None:
 def test_data_already_there_are_not_copied() -> None:
     data = torch.randn(3, 2)
     assert place(data, CPU) is data
+
+
+def test_labels_go_with_their_images_and_some_are_hidden() -> None:
+    data, labels = torch.arange(30.0).view(30, 1), torch.arange(30) % 10
+    draw = drawer(data, batch=64, labels=labels, drop_label=0.25)
+    steps = [draw(step) for step in range(60)]
+    images = torch.cat([step.x0 for step in steps])[:, 0].long()
+    told = torch.cat([step.labels for step in steps])  # type: ignore[misc]
+    hidden = told == 10
+    assert torch.equal(told[~hidden], labels[images][~hidden])
+    assert abs(hidden.double().mean() - 0.25) < 4 * (0.25 * 0.75 / len(told)) ** 0.5
+    plain = drawer(data, batch=64)(7)
+    assert torch.equal(plain.x0, draw(7).x0)
+    assert torch.equal(plain.eps, draw(7).eps)
+    assert plain.labels is None

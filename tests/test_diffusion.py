@@ -204,3 +204,28 @@ def test_bad_choices() -> None:
         GaussianDiffusion(s, levels=1)
     with pytest.raises(ValueError, match=r"output must have the shape \(3, 2\), got \(3, 1\)"):
         GaussianDiffusion(s, variance="learned").p_losses(lambda x, t: x, torch.zeros(3, 1), 5)
+
+
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+def test_the_bound_as_a_loss_is_the_weighted_error_and_a_constant(objective: str) -> None:
+    """For two models that differ, the difference of both losses is the same at every t > 1."""
+    diffusion = GaussianDiffusion(linear_schedule(20), objective)  # type: ignore[arg-type]
+    x0, eps = torch.rand(19, 1, 4, 4, dtype=torch.double) * 2 - 1, None
+    eps = torch.randn_like(x0)
+    t = torch.arange(2, 21)
+    weight = diffusion.loss_weight("variational")
+    models = [lambda xt, t: 0.3 * xt, lambda xt, t: xt.sin()]
+    direct = [diffusion.bound_losses(model, x0, t, eps) for model in models]
+    weighted = [diffusion.p_losses(model, x0, t, eps, weight) for model in models]
+    assert_close(direct[0] - direct[1], weighted[0] - weighted[1], rtol=1e-6, atol=1e-9)
+    assert (direct[0] - weighted[0]).abs().max() < 1  # sigma^2 = beta against beta_tilde: small
+
+
+def test_the_bound_as_a_loss_trains_mean_and_variance() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(20), variance="learned")
+    x0, out = torch.rand(6, 1, 4, 4) * 2 - 1, torch.zeros(6, 2, 4, 4, requires_grad=True)
+    t = torch.tensor([1, 2, 5, 10, 15, 20])
+    diffusion.bound_losses(lambda xt, t: out, x0, t).sum().backward()
+    mean, variance = out.grad.chunk(2, dim=1)  # type: ignore[union-attr]
+    assert (mean.abs().amax((1, 2, 3)) > 0).all()
+    assert (variance.abs().amax((1, 2, 3)) > 0).all()

@@ -20,6 +20,7 @@ from ddpm_lite import (
     linear_schedule,
     train,
 )
+from ddpm_lite.batches import Draw
 from ddpm_lite.train import TrainState, pick_precision
 
 
@@ -322,3 +323,42 @@ def test_out_of_memory_names_the_knob() -> None:
     assert (
         "64 images at once were too many: a larger accumulate than 1" in caught.value.__notes__[0]
     )
+
+
+def test_labels_reach_the_network_part_by_part() -> None:
+    """Two halves of a batch, with their labels, give the gradient of the whole."""
+    data, labels = torch.rand(32, 1, 4, 4) * 2 - 1, torch.arange(32) % 3
+    ends = []
+    for accumulate in (1, 2):
+        torch.manual_seed(0)
+        network = UNet(4, width=4, mults=(1,), blocks=1, classes=4)
+        config = TrainConfig(steps=3, batch=8, accumulate=accumulate, drop_label=0.2)
+        diffusion = GaussianDiffusion(linear_schedule(10))
+        before = network.labels.weight.clone()  # type: ignore[union-attr]
+        for _ in train(network, diffusion, data, config, labels=labels):
+            pass
+        assert not torch.equal(before, network.labels.weight)  # type: ignore[union-attr]
+        ends.append(network.labels.weight.detach().clone())  # type: ignore[union-attr]
+    assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_learned_variance_is_trained_by_the_bound_where_that_is_asked_for() -> None:
+    data = torch.rand(32, 1, 4, 4) * 2 - 1
+    diffusion = GaussianDiffusion(linear_schedule(10), variance="learned")
+    network = UNet(4, width=4, mults=(1,), blocks=1, learned_variance=True)
+    layout, device = torch.contiguous_format, torch.device("cpu")
+    batch = Draw(data, 10, 256, 64, False, 0, layout, device)(0)
+    with torch.no_grad():
+        expected = diffusion.bound_losses(network, *batch[:3]).mean()
+    first = next(train(network, diffusion, data, TrainConfig(weight="variational")))
+    assert_close(first.loss, expected)
+
+
+def test_labels_must_be_as_many_as_images() -> None:
+    network = UNet(4, width=4, mults=(1,), blocks=1, classes=4)
+    data = torch.zeros(8, 1, 4, 4)
+    diffusion = GaussianDiffusion(linear_schedule(10))
+    with pytest.raises(ValueError, match=r"labels must .* \(8,\), got \(7,\)"):
+        train(network, diffusion, data, labels=torch.zeros(7, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"drop_label must lie in \[0, 1\), got 1"):
+        TrainConfig(drop_label=1.0)

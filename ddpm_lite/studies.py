@@ -1,0 +1,328 @@
+"""Small experiments behind the book's tables: each row is trained and measured by one command.
+
+    python -m ddpm_lite.studies [TABLE[/ROW] ...] [--seeds 0 1 2] [--processes 2] [--out FOLDER]
+
+All rows of a table are trained alike, on 8x8 digits, but for what the row is about. Every result
+goes into a file of its own, so that a run that stops goes on; tables are put together at the end.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from ddpm_lite.ablations import Part, without
+from ddpm_lite.batches import mixed
+from ddpm_lite.checkpoints import written_aside
+from ddpm_lite.classifier import load_classifier
+from ddpm_lite.data import digits
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.evaluation import evaluate_samples, real_floor
+from ddpm_lite.guidance import guided
+from ddpm_lite.recipes import DiffusionConfig, NetworkConfig
+from ddpm_lite.reverse import Variance
+from ddpm_lite.samplers import ddim, ddpm, sample
+from ddpm_lite.shared import codelength
+from ddpm_lite.train import TrainConfig, train
+from ddpm_lite.unet import UNet
+
+__all__ = ["STUDIES", "Study", "Way", "run"]
+
+LEVELS, SAMPLES, CLASSES = 17, 500, 10
+
+
+class Way(NamedTuple):
+    """How the trained network is used: its variance, the steps, the label's pull."""
+
+    variance: Variance = "beta"
+    steps: int | None = None
+    """Of DDIM; all steps of the ancestral sampler when None."""
+    eta: float = 0.0
+    scale: float | None = None
+    """Of classifier-free guidance, for a network with labels."""
+    averaged: bool = True
+    """By the averaged weights, or by those of the last step."""
+    bits: bool = True
+    """Measure the bound of the test images too."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One row: what is trained, and the ways in which it is then used.
+
+    Args:
+        title: of the row.
+        ways: a name for each.
+        diffusion, network, training: as in a recipe.
+        lacks: a part of the network that is taken out before training.
+        labelled: train with the digits' labels, a tenth of them hidden.
+    """
+
+    title: str
+    ways: dict[str, Way]
+    diffusion: DiffusionConfig = field(default_factory=lambda: DiffusionConfig(T=200))
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=16, blocks=1))
+    training: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, decay=True))
+    lacks: Part | None = None
+    labelled: bool = False
+
+
+def _table2() -> dict[str, Study]:
+    """What is predicted, by which loss, with which variance: Ho et al. (2020), Table 2."""
+    rows = {}
+    for objective in ("mu", "eps", "x0", "v"):
+        for weight, loss in (("variational", "L"), ("none", "mse")):
+            for variance in ("beta", "beta_tilde", "learned"):
+                if loss == "mse" and variance == "beta_tilde":
+                    continue  # this loss does not know the fixed variance: trained once for both
+                ways = {variance: Way(variance)}
+                if loss == "mse" and variance == "beta":
+                    ways |= {"beta_tilde": Way("beta_tilde")}
+                diffusion = DiffusionConfig(T=200, objective=objective, variance=variance)
+                training = TrainConfig(steps=1000, decay=True, weight=weight)  # type: ignore[arg-type]
+                title = f"{objective}, {loss}, {variance}"
+                rows[f"{objective}-{loss}-{variance}"] = Study(
+                    title, ways, diffusion, training=training
+                )
+    return rows
+
+
+def _blocks() -> dict[str, Study]:
+    """The network with a part taken out, or another in its place."""
+    fast = {"averaged": Way(steps=50, bits=False)}
+    whole = Study("whole", fast | {"not averaged": Way(steps=50, averaged=False, bits=False)})
+    width16 = whole.network
+    rows = {"whole": whole}
+    for part in get_args(Part):
+        rows[f"no-{part}"] = replace(whole, title=f"without {part}", ways=fast, lacks=part)
+    others = {
+        "attention-8": ("attention at 8x8 too", replace(width16, attention=(8,))),
+        "linear-8": ("linear attention at 8x8", replace(width16, linear_attention=(8,))),
+        "note": ("the note's residual block", replace(width16, block="note")),
+        "convnext": ("ConvNeXt block", replace(width16, block="convnext")),
+        "two-blocks": ("two blocks a level", replace(width16, blocks=2)),
+    }
+    for name, (title, network) in others.items():
+        rows[name] = replace(whole, title=title, ways=fast, network=network)
+    return rows
+
+
+def _after() -> dict[str, Study]:
+    """What came after DDPM, each beside the same baseline."""
+    cosine = DiffusionConfig(schedule="cosine", T=200)
+    every = {f"ddim {n}": Way(steps=n, bits=False) for n in (5, 10, 20, 50, 100)}
+    base = Study("cosine schedule", {"all steps": Way()} | every, cosine)
+    one = {"all steps": Way()}
+    labels = {f"scale {s:g}": Way(steps=50, scale=s, bits=False) for s in (0, 1, 2, 4)}
+    min_snr = replace(base.training, weight="min_snr")
+    return {
+        "linear": replace(base, title="linear schedule", diffusion=DiffusionConfig(T=200)),
+        "cosine": base,
+        "learned": Study(
+            "learned variance, hybrid loss",
+            {"all steps": Way("learned")},
+            replace(cosine, variance="learned"),
+        ),
+        "v": Study("v", one, replace(cosine, objective="v")),
+        "min-snr": Study("min-SNR weight", one, cosine, training=min_snr),
+        "self-condition": Study("self-conditioning", one, replace(cosine, self_condition=True)),
+        "labels": Study(
+            "labels",
+            labels,
+            cosine,
+            training=replace(base.training, drop_label=0.1),
+            labelled=True,
+        ),
+    }
+
+
+STUDIES: dict[str, dict[str, Study]] = {
+    "table2": _table2(),
+    "blocks": _blocks(),
+    "after": _after(),
+}
+
+
+def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
+    """Train one row from its seed and measure it in every way.
+
+    Returns:
+        "loss", the mean over the last 100 steps; "held_out", the same loss on the test images, or
+        None for one that has no like there; "parameters"; and "ways", for each its "frechet",
+        "inception_score" and "bits". What is no longer finite is {"unstable": why}.
+    """
+    x0, labels = digits("train")
+    torch.manual_seed(seed)
+    diffusion = study.diffusion.make(LEVELS)
+    network: Any = _network(study, diffusion).to(device)
+    losses = []
+    try:
+        training = replace(study.training, seed=seed)
+        given = labels if study.labelled else None
+        for step in train(network, diffusion, x0, training, labels=given):
+            losses.append(step.loss)
+    except FloatingPointError as error:
+        return {"unstable": str(error)}
+    average: Any = step.ema.module
+    average.eval()
+    found: dict[str, Any] = {
+        "loss": torch.stack(losses[-100:]).mean().item(),
+        "held_out": None if study.labelled else _held_out(diffusion, average),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
+    ways = {}
+    for name, way in study.ways.items():
+        used = average if way.averaged else network.eval()
+        ways[name] = _measure(diffusion, used, way, seed)
+    return found | {"ways": ways}
+
+
+def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:
+    if study.labelled:
+        return UNet(8, 1, **asdict(study.network), classes=CLASSES + 1)
+    network = study.network.make(8, 1, diffusion)
+    return without(network, study.lacks) if study.lacks else network
+
+
+def _held_out(diffusion: GaussianDiffusion, network: nn.Module) -> float:
+    """The training loss on test images, ten draws of each, the same for every row."""
+    x0 = digits("test")[0].repeat(10, 1, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    t = torch.randint(1, diffusion.T + 1, (len(x0),), generator=generator)
+    eps = torch.randn(x0.shape, generator=generator)
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        x0, t, eps = (x.to(device) for x in (x0, t, eps))
+        return diffusion.p_losses(network, x0, t, eps, condition=False).mean().item()
+
+
+def _measure(
+    diffusion: GaussianDiffusion, network: nn.Module, way: Way, seed: int
+) -> dict[str, Any]:
+    config = diffusion.config | {"variance": way.variance}
+    used = GaussianDiffusion(diffusion.schedule, **config)
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(mixed(seed, 0, 1))
+    model: Callable[..., Tensor] = network
+    if way.scale is not None:
+        model = guided(network, torch.arange(SAMPLES, device=device) % CLASSES, way.scale)
+    shape = (SAMPLES, 1, 8, 8)
+    if way.steps is None:
+        x = sample(used, model, shape, ddpm, generator=generator, device=device)
+    else:
+        how = {"steps": way.steps, "eta": way.eta}
+        x = sample(used, model, shape, ddim, generator=generator, device=device, **how)
+    if not x.isfinite().all():
+        return {"unstable": "samples that are not finite"}
+    classifier = load_classifier()
+    reference = digits("train")[0]
+    x = x.cpu().clamp(-1, 1)
+    scores = evaluate_samples(
+        x, reference, classifier.features, classifier.head, split="train", groups=5
+    )
+    found: dict[str, Any] = {
+        "frechet": scores.frechet,
+        "inception_score": scores.inception_score,
+    }
+    if way.scale is not None:
+        with torch.inference_mode():
+            said = classifier(x).argmax(1)
+        found["right_class"] = (said == torch.arange(SAMPLES) % CLASSES).float().mean().item()
+    if way.bits:
+        found["bits"] = asdict(codelength(used, network, digits("test")[0], chunk=256, seed=seed))
+    return found
+
+
+def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
+    if device == "cpu":
+        torch.set_num_threads(1)  # several rows at a time use the cores better
+    found = run(STUDIES[table][row], seed, device)
+    with written_aside(file) as aside:
+        aside.write_text(json.dumps(found) + "\n")
+    return f"{table}/{row}, seed {seed}"
+
+
+def floor() -> dict[str, Any]:
+    """Real digits against other real digits, as many as a row's samples."""
+    x0, net = digits("train")[0], load_classifier()
+    half = len(x0) - SAMPLES
+    return asdict(real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=20))
+
+
+def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
+    """All that the folder holds of a table, with how it was made."""
+    rows = {}
+    for name, study in STUDIES[table].items():
+        files = {int(f.stem.rpartition("-")[2]): f for f in folder.glob(f"{table}/{name}-?.json")}
+        seeds = {str(seed): json.loads(files[seed].read_text()) for seed in sorted(files)}
+        if seeds:
+            rows[name] = {"title": study.title, "seeds": seeds}
+    first = next(iter(STUDIES[table].values()))
+    return {
+        "command": f"python -m ddpm_lite.studies {table}",
+        "device": device if device != "cpu" else "CPU, one thread a row",
+        "torch": torch.__version__,
+        "date": date.today().isoformat(),
+        "data": f"digits, 8x8; {SAMPLES} samples against the training images",
+        "steps": first.training.steps,
+        "batch": first.training.batch,
+        "T": first.diffusion.T,
+        "samples": SAMPLES,
+        "floor": floor(),
+        "rows": rows,
+    }
+
+
+def main(
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    processes: int = 2,
+    out: Path = Path("results"),
+    device: str = "cpu",
+) -> None:
+    """Train and measure the rows of the book's tables, and put the tables together.
+
+    Args:
+        names: tables, or single rows as TABLE/ROW; everything when not given.
+        seeds: each row is trained once for each.
+        processes: rows at a time.
+        out: where results go; what is there already is not made again.
+        device: where to train.
+    """
+    wanted = []
+    for name in names or STUDIES:
+        table, _, row = name.partition("/")
+        if table not in STUDIES or (row and row not in STUDIES[table]):
+            rows = STUDIES.get(table, STUDIES)
+            raise ValueError(f"names must be among {', '.join(rows)}, got {name!r}")
+        wanted += [(table, r) for r in STUDIES[table] if r == row or not row]
+    jobs = []
+    for seed in seeds:
+        for table, row in wanted:
+            file = out / table / f"{row}-{seed}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                jobs.append((table, row, seed, file, device))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(processes) as pool:
+        for done in as_completed([pool.submit(_job, *job) for job in jobs]):
+            print(done.result(), flush=True)
+    for table in dict(wanted):
+        with written_aside(out / f"{table}.json") as aside:
+            aside.write_text(json.dumps(collect(table, out, device), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except ValueError as error:
+        sys.exit(str(error))

@@ -1,0 +1,102 @@
+"""The rows behind the book's tables: what they vary, and that a run goes on and comes out alike."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ddpm_lite import studies
+from ddpm_lite.studies import STUDIES, Study, Way, main, run
+
+
+def short(study: Study, **changes: object) -> Study:
+    return replace(study, training=replace(study.training, steps=4, **changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "SAMPLES", 20)
+    ways = {"some": Way(steps=3, bits=False)}
+    rows = {name: replace(short(study), ways=ways) for name, study in STUDIES["blocks"].items()}
+    monkeypatch.setitem(STUDIES, "blocks", {name: rows[name] for name in ("whole", "no-time")})
+
+
+def test_table_2_has_every_combination_once() -> None:
+    cells = {
+        (study.diffusion.objective, study.training.weight, way.variance)
+        for study in STUDIES["table2"].values()
+        for way in study.ways.values()
+    }
+    assert len(cells) == 4 * 2 * 3
+    assert len({repr(study.network) for study in STUDIES["table2"].values()}) == 1
+    assert len({replace(s.training, weight="none") for s in STUDIES["table2"].values()}) == 1
+
+
+def test_the_same_seed_gives_the_same_row() -> None:
+    whole = STUDIES["blocks"]["whole"]
+    assert run(whole, 3) == run(whole, 3)
+    assert run(whole, 3)["loss"] != run(whole, 4)["loss"]
+
+
+def test_labels_are_learnt_with_some_of_them_hidden() -> None:
+    study = short(STUDIES["after"]["labels"])
+    study = replace(study, ways={"pulled": Way(steps=2, scale=2.0, bits=False)})
+    found = run(study, 0)
+    assert found["held_out"] is None
+    assert 0 <= found["ways"]["pulled"]["right_class"] <= 1
+
+
+def test_what_blows_up_is_a_result_too() -> None:
+    study = replace(STUDIES["blocks"]["whole"])
+    wild = replace(
+        study, training=replace(study.training, steps=100, lr=1e30, warmup=0, clip_norm=1e9)
+    )
+    assert "loss is" in run(wild, 0)["unstable"]
+
+
+def test_a_run_goes_on_and_puts_its_table_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Here:  # the rows in this process, where the shortened studies are
+        def __init__(self, _: int) -> None:
+            self.done: list = []
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, job, *given: object) -> str:  # type: ignore[no-untyped-def]
+            made.append(given[:3])
+            return job(*given)
+
+    made: list = []
+    monkeypatch.setattr(studies, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(studies, "as_completed", lambda jobs: [Done(job) for job in jobs])
+    main(("blocks",), seeds=(0, 1), out=tmp_path)
+    assert len(made) == 4
+    (tmp_path / "blocks" / "whole-1.json").unlink()
+    made.clear()
+    main(("blocks/whole",), seeds=(0, 1), out=tmp_path)
+    assert made == [("blocks", "whole", 1)]
+    table = json.loads((tmp_path / "blocks.json").read_text())
+    assert table["command"].endswith("studies blocks")
+    assert table["floor"]["samples"] == 20
+    assert set(table["rows"]["no-time"]["seeds"]) == {"0", "1"}
+
+
+class Done:
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def result(self) -> str:
+        return self.value
+
+
+def test_an_unknown_row_is_refused_with_the_known() -> None:
+    with pytest.raises(ValueError, match=r"whole, no-time.*'blocks/half'"):
+        main(("blocks/half",))
+    with pytest.raises(ValueError, match=r"table2, blocks, after.*'table9'"):
+        main(("table9",))
