@@ -1,39 +1,24 @@
 """How the book checks itself, and its reader: `agree`, `disagree`, and `check` for exercises."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddpm_lite.checks import (
-    chapter_01,
-    chapter_02,
-    chapter_03,
-    chapter_04,
-    chapter_05,
-    chapter_06,
-    chapter_07,
-    chapter_08,
-    chapter_09,
-)
 from ddpm_lite.checks.wrong import DOTS, Wrong
 
 __all__ = ["Wrong", "agree", "check", "disagree"]
 
 Numbers = Tensor | Sequence[float] | float
 
-CHAPTERS = (
-    chapter_01,
-    chapter_02,
-    chapter_03,
-    chapter_04,
-    chapter_05,
-    chapter_06,
-    chapter_07,
-    chapter_08,
-    chapter_09,
-)
+CHAPTERS = [
+    import_module(f"{__name__}.{module.name}")
+    for module in iter_modules(__path__)
+    if module.name.startswith("chapter_")
+]
 CHECKERS: dict[str, Callable[[Any], None]] = {
     number: checker for chapter in CHAPTERS for number, checker in chapter.CHECKERS.items()
 }
