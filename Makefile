@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 HTML := _build/html
 INSTALLED := .venv/installed
+# A file of tests, or a chapter, to each core; threads of torch that share a core starve each other.
+SHARED := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,11 +50,11 @@ lint: $(INSTALLED) ## Check style, formatting and types
 
 test: lint ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
 	$(BIN)/pip check
-	$(BIN)/pytest tests --ignore tests/book
-	$(BIN)/pytest --nbval book
-	$(BIN)/python book/notebooks.py --check
+	$(SHARED) tests --ignore tests/book
+	$(SHARED) --nbval book
 	$(BIN)/jupyter-book build -W -n --keep-going .
-	$(BIN)/pytest tests/book
+	$(BIN)/python book/notebooks.py --built
+	$(SHARED) tests/book
 
 address: ## Rewrite the repository's address everywhere: make address URL=https://github.com/NAME/REPO
 	@case "$(URL)" in https://github.com/*/*) ;; *) echo "URL must look like https://github.com/NAME/REPO, got '$(URL)'"; exit 1;; esac

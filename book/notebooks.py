@@ -2,6 +2,7 @@
 
 python book/notebooks.py              run and clean every chapter in place
 python book/notebooks.py --check      fail, and name the cells, if that would change a file
+python book/notebooks.py --built      the same, of what the last build of the book executed
 python book/notebooks.py NAME.ipynb   only these
 """
 
@@ -18,6 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 
 BOOK = Path(__file__).parent
+EXECUTED = BOOK.parent / "_build/jupyter_execute/book"
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 
@@ -31,6 +33,15 @@ def run(path: Path) -> Any:
         cwd=str(path.parent)
     )
     return clean(notebook)
+
+
+def built(path: Path) -> Any:
+    """The notebook as the last build of the book executed it, cleaned."""
+    executed = nbformat.read(EXECUTED / path.name, as_version=4)
+    source = nbformat.read(path, as_version=4)
+    if [c.source for c in executed.cells] != [c.source for c in source.cells]:
+        raise ValueError(f"{path.name} has changed since: run `make book`")
+    return clean(executed)
 
 
 def clean(notebook: Any) -> Any:
@@ -110,16 +121,22 @@ def main() -> int:
         action="store_true",
         help="change nothing; fail if a file would",
     )
+    parser.add_argument(
+        "--built",
+        action="store_true",
+        help="as --check, without running: by what the last build executed",
+    )
     options = parser.parse_args()
+    make = built if options.built else run
     stale = []
     for path in options.notebooks or sorted(BOOK.glob("[0-9][0-9]-*.ipynb")):
         start = time.perf_counter()
-        text = nbformat.writes(run(path)) + "\n"
+        text = nbformat.writes(make(path)) + "\n"
         same = text == path.read_text()
         print(
             f"{path.name}: {time.perf_counter() - start:.0f} s{'' if same else ', changed'}"
         )
-        if options.check and not same:
+        if (options.check or options.built) and not same:
             stale.append(path.name)
             sys.stdout.writelines(
                 difflib.unified_diff(
