@@ -6,24 +6,25 @@ twin, and a change of the package makes every chapter run again.
 
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from docutils import nodes
 from ledger import Ledger
+from light import drop_scripts, lighten
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).parents[2]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Scripts that pages of this book never need: live code and comments.
-UNWANTED = re.compile(r"thebe|comments", re.IGNORECASE)
 # A role, or literal text, as it is; or what stands between single backticks.
 BACKTICKS = re.compile(r":\w+:`[^`]+`|``[^`]+``|`([^`]+)`")
-# 1.4 MB of icons that the theme's fonts draw already; the theme's template cannot be told.
-ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
+CHAPTER = re.compile(r"book/\d\d-")
+WORDS_A_MINUTE, LINES_A_MINUTE = 180, 15
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -35,6 +36,9 @@ def configure(app: Sphinx, config: Config) -> None:
     options = config.html_theme_options
     options["navbar_persistent"] = []  # or a second search field appears
     options["logo"] = {"text": config.html_title}
+    # Where the book is published: the workflow knows, and no file of the repository.
+    config.html_baseurl = config.ogp_site_url = os.environ.get("BOOK_URL", "")
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path or "/"
     # The cache of executed chapters knows their cells only; tie it to what they import as well.
     package = _fingerprint(ROOT / "requirements.txt", ROOT / "ddpm_lite")
     config.nb_execution_cache_path = str(
@@ -139,37 +143,26 @@ def _is_bundle(node: nodes.Node) -> bool:
     )
 
 
-def drop_scripts(
-    app: Sphinx,
-    pagename: str,
-    templatename: str,
-    context: dict[str, Any],
-    doctree: Any,
-) -> None:
-    """Leave out scripts that no page needs."""
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if not UNWANTED.search(
-            f"{script.filename} {script.attributes.get('body', '')}"
-        )
-    ]
-
-
-def drop_icon_script(app: Sphinx, error: Exception | None) -> None:
-    """Take the theme's icon script out of every page, and off the disk."""
-    if error is not None or app.builder.format != "html":
+def reading_time(app: Sphinx, doctree: nodes.document) -> None:
+    """Say under a chapter's title how long it takes to read, code and mathematics included."""
+    if not CHAPTER.match(app.env.docname):
         return
-    for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text()
-        slim = ICON_SCRIPT.sub("", text)
-        if slim != text:
-            page.write_text(slim)
-    for script in Path(app.outdir, "_static", "scripts").glob("fontawesome*"):
-        script.unlink()
+    words, lines = 0, 0
+    for node in doctree.findall(nodes.literal_block):
+        lines += node.astext().count("\n") + 1
+    for node in doctree.findall(nodes.paragraph):
+        words += len(node.astext().split())
+    minutes = round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE)
+    title = next(iter(doctree.findall(nodes.title)))
+    said = nodes.paragraph(
+        "", f"{minutes} minutes to read", classes=["reading-time"]
+    )
+    title.parent.insert(title.parent.index(title) + 1, said)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    if os.environ.get("BOOK_URL"):  # a site map needs the site's address
+        app.setup_extension("sphinx_sitemap")
     app.add_directive("ledger", Ledger)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
@@ -178,7 +171,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", widget_stills, priority=90)
     app.connect("doctree-read", dark_figures, priority=100)
     app.connect("html-page-context", drop_scripts, priority=900)
-    app.connect("build-finished", drop_icon_script)
+    app.connect("doctree-read", reading_time)
+    app.connect("build-finished", lighten)
     return {
         "version": "1",
         "parallel_read_safe": True,
