@@ -140,7 +140,8 @@ class ForwardProcess:
 
         eps, the noise; x0, the image; v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x0
         (Eq. {eq}`eq-v`; Salimans and Ho, 2022, Section 4); mu, the posterior's mean mu_tilde
-        (Ho et al., 2020, Eqs. 7 and 8).
+        (Ho et al., 2020, Eqs. 7 and 8), which in terms of the noise is
+        (xt - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t); Ho et al. (2020), Eq. 9.
         """
         t = self._check(t, x0=x0, xt=xt, eps=eps)
         match objective:

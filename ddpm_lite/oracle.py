@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ddpm_lite.schedule import NoiseSchedule
 
-__all__ = ["Mixture", "Oracle", "oracle_bound", "reverse_marginals"]
+__all__ = ["Mixture", "Oracle", "marginal_bound", "oracle_bound", "reverse_marginals"]
 
 
 class Mixture(NamedTuple):
@@ -210,6 +210,32 @@ def oracle_bound(
     apart = pull**2 * error[later] / sigma2[later]
     ratio = schedule.beta_tilde[later] / sigma2[later]
     return prior, (ratio - 1 - ratio.log() + apart) / 2, decoder
+
+
+def marginal_bound(
+    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
+) -> tuple[Float64[Tensor, ""], Float64[Tensor, " T"], float]:
+    """The same bound without x_0 in its conditions: three parts, in nats, whose sum is the bound.
+
+    KL(q(x_T) || p(x_T)); E[KL(q(x_{t-1} | x_t) || p_theta(x_{t-1} | x_t))] for t = 1..T [T]; and
+    H(x_0), the entropy of the data, below which no model comes. Ho et al. (2020), Eq. 16.
+
+    Args:
+        schedule, sigma2, mean, std: as for `oracle_bound`.
+
+    Raises:
+        ValueError: variances that do not fit the schedule, or are not positive.
+    """
+    _check_variances(schedule, sigma2, zero=False)
+    a, step = schedule.alpha_bar, slice(1, None)
+    spread = a[-1] * std**2 + 1 - a[-1]  # the variance of q(x_T)
+    prior = (spread + a[-1] * mean**2 - 1 - spread.log()) / 2
+    error = std**2 * (1 - a) / (a * std**2 + 1 - a)
+    pull = (schedule.alpha_bar_prev.sqrt() * schedule.beta)[step] / (1 - a[step])
+    # The oracle's mean is that of q(x_{t-1} | x_t): only the variances can differ.
+    ratio = (schedule.beta_tilde[step] + pull**2 * error[step]) / sigma2[step]
+    entropy = math.log(2 * math.pi * math.e * std**2) / 2
+    return prior, (ratio - 1 - ratio.log()) / 2, entropy
 
 
 def _check_variances(schedule: NoiseSchedule, sigma2: Tensor, zero: bool) -> None:

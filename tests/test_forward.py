@@ -240,3 +240,16 @@ def test_unknown_coordinates() -> None:
         process.convert(X, X, 1, "score", "eps")
     with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, got 'score'"):
         process.target("score", X, X, X, 1)
+
+
+@pytest.mark.proves("target")
+def test_the_posteriors_mean_in_terms_of_the_noise() -> None:
+    """Ho et al. (2020), Eq. 9: with x_0 solved for, mu_tilde is a step against the noise."""
+    schedule = linear_schedule(30)
+    q = ForwardProcess(schedule)
+    x0, eps = torch.randn(2, 30, 5, dtype=torch.float64)
+    t = torch.arange(1, 31)
+    xt = q.q_sample(x0, t, eps)
+    alpha, bar, beta = (x[t, None] for x in (schedule.alpha, schedule.alpha_bar, schedule.beta))
+    expected = (xt - beta / (1 - bar).sqrt() * eps) / alpha.sqrt()
+    assert_close(q.target("mu", x0, xt, eps, t), expected)

@@ -18,6 +18,7 @@ from ddpm_lite import (
     prior_kl,
     reverse_marginals,
 )
+from ddpm_lite.oracle import marginal_bound
 
 SCHEDULE = cosine_schedule(50)
 MEANS = torch.tensor([[0.5, -0.5], [-0.8, 0.1], [0.2, 0.9]], dtype=torch.float64)
@@ -234,3 +235,29 @@ def test_bad_input() -> None:
         Oracle(SCHEDULE, MEANS, -0.1)
     with pytest.raises(ValueError, match=r"shape of the data, \(2,\), .* got \(5, 3\)"):
         Oracle(SCHEDULE, MEANS)(torch.zeros(5, 3), 1)
+
+
+@pytest.mark.proves("marginal_bound")
+@pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
+@pytest.mark.parametrize("T", [1, 30])
+def test_the_bound_is_one_number_in_both_forms(variance: str, T: int) -> None:
+    """Ho et al. (2020), Eqs. 5 and 16: other parts, the same sum."""
+    schedule, mean, std = linear_schedule(T, 0.01, 0.3), 0.4, 0.3
+    sigma2 = getattr(schedule, variance).clone()
+    sigma2[1] = 0.02
+    prior, kl, decoder = oracle_bound(schedule, sigma2, mean, std)
+    marginal, steps, entropy = marginal_bound(schedule, sigma2, mean, std)
+    assert steps.min() >= 0
+    assert_close(marginal + steps.sum() + entropy, prior + kl.sum() + decoder)
+    assert_close(torch.tensor(entropy), Normal(mean, std).entropy())
+    # The middle part is zero where the chain's variance is that of q(x_{t-1} | x_t), by Bayes.
+    exact = [0.0]
+    for t in range(1, T + 1):
+        before = schedule.alpha_bar[t - 1] * std**2 + 1 - schedule.alpha_bar[t - 1]
+        exact.append(1 / (1 / before + schedule.alpha[t] / schedule.beta[t]))
+    assert_close(
+        marginal_bound(schedule, torch.tensor(exact, dtype=torch.float64), mean, std)[1],
+        torch.zeros(T, dtype=torch.float64),
+        atol=1e-12,
+        rtol=0,
+    )

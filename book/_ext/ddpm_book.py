@@ -163,6 +163,8 @@ def reading_time(app: Sphinx, doctree: nodes.document) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     if os.environ.get("BOOK_URL"):  # a site map needs the site's address
         app.setup_extension("sphinx_sitemap")
+        app.config.sitemap_url_scheme = "{link}"
+        app.config.sitemap_show_lastmod = False
     app.add_directive("ledger", Ledger)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)

@@ -12,6 +12,9 @@ from sphinx.application import Sphinx
 UNWANTED = re.compile(r"thebe|comments", re.IGNORECASE)
 # 1.4 MB of icons that the theme's fonts draw already; the theme's template cannot be told.
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
+# The theme's sidebar is no landmark, and screen readers jump from one to the next.
+SIDEBAR = '<div id="pst-primary-sidebar" class='
+LANDMARK = '<div id="pst-primary-sidebar" role="complementary" aria-label="Contents" class='
 ICON_RULE = re.compile(
     r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"\\?([^"]+)"\}'
 )
@@ -38,13 +41,13 @@ def drop_scripts(
 
 
 def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Take the theme's icon script out of every page, and unused icons out of its fonts."""
+    """Mend the theme: no icon script, no unused icons in its fonts, a landmark for its sidebar."""
     if error is not None or app.builder.format != "html":
         return
     out = Path(app.outdir)
     for page in out.rglob("*.html"):
         text = page.read_text()
-        slim = ICON_SCRIPT.sub("", text)
+        slim = ICON_SCRIPT.sub("", text).replace(SIDEBAR, LANDMARK)
         if slim != text:
             page.write_text(slim)
     for script in (out / "_static/scripts").glob("fontawesome*"):
