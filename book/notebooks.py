@@ -58,6 +58,8 @@ def clean(notebook: Any) -> Any:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
+        if "nbval-skip" in cell.metadata.get("tags", []):
+            cell.outputs = []  # what it says depends on the machine
         cell.outputs = [
             o for o in map(_text_only, _joined(cell.outputs)) if o is not None
         ]

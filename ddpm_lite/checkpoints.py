@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from ddpm_lite.diffusion import GaussianDiffusion
@@ -74,7 +74,8 @@ def save_model(
     says = {"network": config, "diffusion": diffusion.config, "about": dict(about or {})}
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in says.items()}
     with written_aside(Path(path)) as aside:
-        save_file(tensors, aside, metadata)
+        # Not save_file: what it writes, no other user of the machine may read.
+        aside.write_bytes(save(tensors, metadata))
 
 
 def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:

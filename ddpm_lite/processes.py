@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["gather", "joined", "rank", "wait", "world"]
+__all__ = ["device_note", "gather", "joined", "rank", "wait", "world"]
 
 
 def world() -> int:
@@ -19,6 +19,16 @@ def world() -> int:
 def rank() -> int:
     """Which of them this is; 0 is the one that writes."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def device_note() -> str:
+    """A sentence for the top of a chapter: what it runs on, and how to get a GPU."""
+    if torch.cuda.is_available():
+        return f"This chapter runs on a GPU, {torch.cuda.get_device_name()}."
+    return (
+        "This chapter runs on the CPU, which is enough. For a GPU on Colab: Runtime, Change "
+        "runtime type, T4 GPU; then run all cells again."
+    )
 
 
 @contextmanager

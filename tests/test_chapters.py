@@ -84,6 +84,7 @@ def test_the_first_cell_installs_on_colab(path: Path) -> None:
     first = cells(path)[0]
     assert "find_spec" in first.source
     assert "%pip install" in first.source
+    assert first.source.endswith("print(device_note())")
     assert {"remove-cell", "nbval-skip"} <= set(first.metadata.tags)
     assert cells(path)[1].source.startswith("# ")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpm_lite.processes import gather, joined, rank, wait, world
+from ddpm_lite.processes import device_note, gather, joined, rank, wait, world
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +34,14 @@ def test_alone() -> None:
         wait()
 
 
+def test_a_reader_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "Runtime, Change runtime type" in device_note()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    assert device_note() == "This chapter runs on a GPU, Tesla T4."
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="got cuda:0 without a GPU"), joined("cuda:0"):
@@ -44,7 +52,7 @@ def test_two_gather_what_each_has(tmp_path: Path) -> None:
     done = torchrun(
         """
         from pathlib import Path
-        from ddpm_lite.processes import gather, joined, rank, wait, world
+        from ddpm_lite.processes import device_note, gather, joined, rank, wait, world
         with joined("cpu"):
             wait()
             Path(f"{rank()}").write_text(f"{world()} {gather(10 + rank())}")
