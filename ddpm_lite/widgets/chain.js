@@ -40,18 +40,7 @@ function render({ model, el: root }) {
     show: (i) => `${times[i]} of ${T}`,
   });
   const chain = choice("Chain", "chain", Array.from({ length: chains }, (_, i) => [i, String(i + 1)]));
-  let played = 0; // the stop as a real number while playing
-  const play = playButton((seconds) => {
-    played += (seconds / SECONDS) * (stops - 1);
-    model.set("stop", Math.min(stops - 1, Math.round(played)));
-    if (played < stops - 1) return true;
-    model.save_changes();
-    return false;
-  });
-  play.button.addEventListener("click", () => {
-    played = model.get("stop") < stops - 1 ? model.get("stop") : 0;
-    model.save_changes();
-  });
+  const play = playTrait(model, "stop", () => [0, stops - 1], SECONDS);
 
   const [noisy, guess, noise] = Array.from({ length: 3 }, () => el("canvas", { role: "img" }));
   const all = Array.from({ length: chains }, (_, i) => frames(model, i));

@@ -202,6 +202,26 @@ function playButton(advance) {
   return { button, stop };
 }
 
+/** A button that runs a trait from end to end in so many seconds; at the end it begins again. */
+function playTrait(model, trait, ends, seconds) {
+  let at = 0; // the trait as a real number while playing
+  const play = playButton((passed) => {
+    const [from, to] = ends();
+    at += (passed / seconds) * (to - from);
+    const done = to > from ? at >= to : at <= to;
+    model.set(trait, done ? to : Math.round(at));
+    if (done) model.save_changes();
+    return !done;
+  });
+  play.button.addEventListener("click", () => {
+    const [from, to] = ends();
+    const share = (model.get(trait) - from) / (to - from);
+    at = share >= 0 && share < 1 ? model.get(trait) : from;
+    model.save_changes();
+  });
+  return play;
+}
+
 /** A panel: a caption, HTML of ours, above a canvas or a chart. */
 function panel(html, node) {
   return el("figure", {}, el("figcaption", { innerHTML: html }), node);

@@ -31,19 +31,7 @@ function render({ model, el: root }) {
   const picture = choice("Picture", "picture", Object.keys(pictures).map((name) => [name, name]));
   const kind = choice("Schedule", "kind", [["linear", "linear"], ["cosine", "cosine"]]);
   const fresh = el("button", { type: "button", className: "ddpm-noise" }, "New noise");
-  let played = 0; // t as a real number while playing
-  const play = playButton((seconds) => {
-    const end = model.get("T");
-    played += (seconds / SECONDS) * end;
-    model.set("t", Math.min(end, Math.round(played)));
-    if (played < end) return true;
-    model.save_changes();
-    return false;
-  });
-  play.button.addEventListener("click", () => {
-    played = model.get("t") < model.get("T") ? model.get("t") : 0;
-    model.save_changes();
-  });
+  const play = playTrait(model, "t", () => [0, model.get("T")], SECONDS);
 
   const canvas = el("canvas", { role: "img" });
   const histogram = chart({

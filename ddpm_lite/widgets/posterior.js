@@ -189,7 +189,7 @@ function bell({ mean, variance }) {
 }
 
 function tableRows(rows, chosen) {
-  const head = ["", "truth", "guess", "off by", "weight", "weight × off²"];
+  const head = ["coordinate", "truth", "guess", "off by", "weight", "weight × off²"];
   const first = el("tr", {}, ...head.map((text) => el("th", { scope: "col" }, text)));
   const body = rows.map(({ name, cells: [symbol, ...numbers] }) => {
     const row = el("tr", name === chosen ? { className: "chosen" } : {}, el("th", { scope: "row" }, symbol));

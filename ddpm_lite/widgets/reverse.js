@@ -119,18 +119,7 @@ function render({ model, el: root }) {
   const t = slider("Step <i>t</i>", "t", { min: 0, max: model.get("T") });
   const T = slider("Steps <i>T</i>", "T", { min: 2, max: 200 });
   const fresh = el("button", { type: "button", className: "ddpm-noise" }, "New noise");
-  let left = 0; // t as a real number while playing
-  const play = playButton((seconds) => {
-    left -= (seconds / SECONDS) * model.get("T");
-    model.set("t", Math.max(0, Math.round(left)));
-    if (left > 0) return true;
-    model.save_changes();
-    return false;
-  });
-  play.button.addEventListener("click", () => {
-    left = model.get("t") > 0 ? Math.min(model.get("t"), model.get("T")) : model.get("T");
-    model.save_changes();
-  });
+  const play = playTrait(model, "t", () => [model.get("T"), 0], SECONDS);
 
   const back = chart({
     title: "value before the step",

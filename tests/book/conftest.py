@@ -97,3 +97,11 @@ def visit(browser: Browser) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not seen
+
+
+@pytest.fixture
+def view(request: pytest.FixtureRequest, base: str, visit: Open) -> Page:
+    """The PAGE of the test's module, once its first widget runs."""
+    page = visit(f"{base}/{request.module.PAGE}")
+    page.wait_for_selector(".widget-host[data-ready]")
+    return page

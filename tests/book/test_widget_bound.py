@@ -15,13 +15,6 @@ from .widgets import MODULE, widget
 PAGE = "book/04-elbo.html"
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 def curves(view: Page) -> list[str | None]:
     lines = view.locator(".ddpm-widget svg polyline:not(.bell)").all()
     return [line.get_attribute("points") for line in lines]

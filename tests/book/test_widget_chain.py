@@ -14,13 +14,6 @@ from .widgets import MODULE, canvas_pixels, widget
 PAGE = "book/09-sampling.html"
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 def stored(view: Page) -> tuple[torch.Tensor, list[int], list[float]]:
     """What the page holds, [3, stops, chains, H, W, C], by Python's own reading of the bytes."""
     view.evaluate(MODULE)

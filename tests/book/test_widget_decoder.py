@@ -18,13 +18,6 @@ SPREAD = "Spread \u03c3"
 SLIDERS = ["Level v", "Mean μ", SPREAD]
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 @pytest.mark.parametrize("name", SLIDERS)
 @pytest.mark.parametrize("key", ["ArrowLeft", "Home"])
 def test_every_slider_changes_the_picture(view: Page, name: str, key: str) -> None:

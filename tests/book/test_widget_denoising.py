@@ -7,17 +7,9 @@ from playwright.sync_api import Page
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets import Denoising
 
-from .conftest import Open
 from .widgets import MODULE, canvas_pixels, widget
 
 PAGE = "book/08-simplified-loss.html"
-
-
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
 
 
 ASK = """([t, objective]) => {

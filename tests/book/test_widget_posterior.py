@@ -18,13 +18,6 @@ MINUS = "\u2212"
 CHAINS = {20: (0.02, 0.5), 1000: (1e-4, 0.02)}
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 def cells(view: Page) -> list[list[str]]:
     return [
         row.locator("td").all_inner_texts() for row in view.locator(".ddpm-table tbody tr").all()

@@ -12,13 +12,6 @@ from .widgets import MODULE, widget
 PAGE = "book/05-prior-matching.html"
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 def test_it_computes_what_python_computes(view: Page) -> None:
     view.evaluate(MODULE)
     for alpha_bar in (1e-9, 4e-5, 0.13, 0.6, 0.999):

@@ -8,18 +8,10 @@ from playwright.sync_api import Page
 from ddpm_lite import Oracle, linear_schedule
 from ddpm_lite.widgets import ReverseStep
 
-from .conftest import Open
 from .widgets import MODULE, widget
 
 PAGE = "book/03-reverse-process.html"
 SLIDERS = ["Size β", "Seen xt", "Step t", "Steps T"]
-
-
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
 
 
 def curve(view: Page, name: str) -> np.ndarray:

@@ -18,13 +18,6 @@ PAGE = "book/02-forward-process.html"
 SLIDERS = ["Step t", "Steps T", "First β1", "Last βT"]
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 @pytest.mark.parametrize("name", SLIDERS)
 @pytest.mark.parametrize("key", ["ArrowLeft", "Home"])
 def test_every_slider_changes_the_picture(view: Page, name: str, key: str) -> None:
