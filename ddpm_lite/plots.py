@@ -207,6 +207,8 @@ def histograms(
 def unet(ax: Axes, layers: Sequence[tuple[str, int, int]], skips: Mapping[int, int]) -> None:
     """Draw a network as bars in the order of its layers, lower where the picture is smaller.
 
+    Beside each height stands the side of the picture, and the number of channels usual there.
+
     Args:
         ax: where to draw.
         layers: kind, channels and side of what each hands on; up to four kinds are told apart.
@@ -219,16 +221,17 @@ def unet(ax: Axes, layers: Sequence[tuple[str, int, int]], skips: Mapping[int, i
     for kind, (color, hatch) in styles.items():
         own = [i for i, layer in enumerate(layers) if layer[0] == kind]
         bottom = [floor[i] for i in own]
-        bars = ax.bar(own, 0.7, 0.75, bottom, color=color, label=kind, edgecolor=PAPER, hatch=hatch)
-        bars.set_label(kind)
-    for at, start in skips.items():
-        top = floor[at] + 0.75 + 0.75 * (at - start) / len(layers)
+        ax.bar(own, 0.7, 0.75, bottom, color=color, label=kind, edgecolor=PAPER, hatch=hatch)
+    within = dict.fromkeys(floor, 0)  # skips drawn so far at this height, the shortest first
+    for at, start in sorted(skips.items(), key=lambda skip: skip[0] - skip[1]):
+        within[floor[at]] += 1
+        top = floor[at] + 0.7 + 0.15 * within[floor[at]]
         ends = floor[start] + 0.7, floor[at] + 0.7
         ax.plot([start, start, at, at], [ends[0], top, top, ends[1]], "-", color=INK, lw=0.7)
     for side in sides:
-        widest = max(channels for _, channels, s in layers if s == side)
-        first = min(i for i, layer in enumerate(layers) if layer[2] == side)
-        text = f"{side}x{side}\n{widest}"
-        ax.text(first - 0.8, -1.7 * sides.index(side) + 0.35, text, ha="right", va="center")
+        own = [i for i, layer in enumerate(layers) if layer[2] == side]
+        usual = max(own, key=lambda i: sum(layers[i][1] == layers[j][1] for j in own))
+        text = f"{side}x{side}\n{layers[usual][1]}"
+        ax.text(own[0] - 0.8, floor[own[0]] + 0.35, text, ha="right", va="center")
     ax.set_axis_off()
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)

@@ -84,16 +84,17 @@ class InsideUNet(Widget):
         seed: int = 0,
         **settings: Any,
     ):
+        given = {"network": network, "diffusion": diffusion, "x0": x0}
         if network is not None and diffusion is not None and x0 is not None:
             if x0.shape[1] != 1:
                 raise ValueError(f"pictures must have one channel, got {x0.shape[1]}")
             inside = look_inside(network, diffusion, x0, _times(diffusion, stops), seed)
             names = [str(i + 1) for i in range(len(x0))]
-        elif network is None and diffusion is None and x0 is None:
+        elif all(value is None for value in given.values()):
             inside, names = _of_digits(stops, seed)
         else:
-            missing = [n for n in ("network", "diffusion", "x0") if locals()[n] is None]
-            raise ValueError(f"network, diffusion and x0 belong together, got no {missing[0]}")
+            missing = next(name for name, value in given.items() if value is None)
+            raise ValueError(f"network, diffusion and x0 belong together, got no {missing}")
         pictures = inside.xt, inside.eps_hat
         limits = [max(1.0, x.abs().max().item()) for x in pictures]
         shown = {name: most_varied(x, MAPS) for name, x in inside.features.items()}
