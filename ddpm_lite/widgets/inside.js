@@ -81,18 +81,7 @@ function render({ model, el: root }) {
   const query = slider("Cell", "query", { min: 0, max: rows * columns - 1, show: (i) => `${+i + 1} of ${rows * columns}` });
   const picture = choice("Picture", "picture", model.get("_names").map((text, i) => [i, text]));
   const layer = choice("Layer", "layer", layers.map(([text], i) => [i, text]));
-  let played = 0; // the stop as a real number while playing
-  const play = playButton((seconds) => {
-    played += (seconds / SECONDS) * (times.length - 1);
-    model.set("stop", Math.min(times.length - 1, Math.round(played)));
-    if (played < times.length - 1) return true;
-    model.save_changes();
-    return false;
-  });
-  play.button.addEventListener("click", () => {
-    played = model.get("stop") < times.length - 1 ? model.get("stop") : 0;
-    model.save_changes();
-  });
+  const play = playTrait(model, "stop", () => [0, times.length - 1], SECONDS);
 
   const canvas = () => el("canvas", { role: "img" });
   const choose = (cell) => {

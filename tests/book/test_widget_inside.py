@@ -20,13 +20,6 @@ FRAME = """([picture, stop, layer]) => {
     maps: now.maps.map((x) => [...x]), spreads: now.looks.map(widget.module.spread) }; }"""
 
 
-@pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
-    page.wait_for_selector(".widget-host[data-ready]")
-    return page
-
-
 def shown(view: Page) -> list[np.ndarray]:
     """Grey values of each canvas: x_t, where it looks, the noise, the maps."""
     return [np.array(data).reshape(-1, width, 4)[..., 0] for width, data in view.evaluate(CANVASES)]
