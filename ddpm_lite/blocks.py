@@ -28,7 +28,8 @@ Embedding = Float[Tensor, "B width"]  # of t, as every block receives it
 def time_embedding(t: Int[Tensor, " B"], width: int) -> Float[Tensor, "B width"]:
     """Sines and cosines of t at width / 2 frequencies from 1 down to 1 / 10000, [B, width].
 
-    Vaswani et al. (2017), Section 3.5, in the spacing of the DDPM code.
+    Eq. {eq}`eq-time-embedding`; Vaswani et al. (2017), Section 3.5, in the spacing of the DDPM
+    code.
     """
     half = width // 2
     frequencies = torch.exp(-math.log(10000) / (half - 1) * torch.arange(half, device=t.device))
@@ -163,8 +164,9 @@ class ConvNeXtBlock(nn.Module):
 class Attention(nn.Module):
     """Every pixel looks at every other: softmax(q k^T / sqrt(d)) v in each head, plus the input.
 
-    Vaswani et al. (2017), Eq. 1. The paper's recipe normalises groups and starts as the
-    identity; the note's normalises channels, has no bias in q, k and v, and starts at random.
+    Eq. {eq}`eq-attention`; Vaswani et al. (2017), Eq. 1. The paper's recipe normalises groups and
+    starts as the identity; the note's normalises channels, has no bias in q, k and v, and starts
+    at random.
     The head width d is channels / heads when not given; ValueError if that is no integer.
     """
 
@@ -189,9 +191,9 @@ class LinearAttention(nn.Module):
     """Attention that never writes down which pixel looks at which: softmax(q) (softmax(k)^T v).
 
     q is normalised over its d features and k over the N pixels, so the d x d product of k and v
-    can be taken first: time and memory grow with N, not with its square. Shen et al. (2021),
-    Section 3.2, scaled as in the note by 1 / (N sqrt(d)). Arguments and errors are those of
-    `Attention`.
+    can be taken first: time and memory grow with N, not with its square.
+    Eq. {eq}`eq-linear-attention`; Shen et al. (2021), Section 3.2, scaled as in the note by
+    1 / (N sqrt(d)). Arguments and errors are those of `Attention`.
     """
 
     def __init__(self, channels: int, heads: int = 4, head_width: int | None = 32):

@@ -30,6 +30,7 @@ __all__ = [
     "panels",
     "setup",
     "svg",
+    "unet",
 ]
 
 INK, PALE, PAPER = "#24292f", "#d0d7de", "#ffffff"
@@ -201,3 +202,36 @@ def histograms(
     ax.plot(x, bell, label="N(0, 1)", color=INK, linestyle="--", linewidth=1.2)
     ax.set(xlabel=xlabel, ylabel="density", **settings)
     ax.legend()
+
+
+def unet(ax: Axes, layers: Sequence[tuple[str, int, int]], skips: Mapping[int, int]) -> None:
+    """Draw a network as bars in the order of its layers, lower where the picture is smaller.
+
+    Beside each height stands the side of the picture, and the number of channels usual there.
+
+    Args:
+        ax: where to draw.
+        layers: kind, channels and side of what each hands on; up to four kinds are told apart.
+        skips: layer -> the earlier layer whose features it receives too, as places in `layers`.
+    """
+    kinds = dict.fromkeys(kind for kind, _, _ in layers)
+    styles = dict(zip(kinds, zip(COLORS, ("", "////", "xxxx", "...."), strict=True), strict=False))
+    sides = sorted({side for _, _, side in layers}, reverse=True)
+    floor = [-1.7 * sides.index(side) for _, _, side in layers]
+    for kind, (color, hatch) in styles.items():
+        own = [i for i, layer in enumerate(layers) if layer[0] == kind]
+        bottom = [floor[i] for i in own]
+        ax.bar(own, 0.7, 0.75, bottom, color=color, label=kind, edgecolor=PAPER, hatch=hatch)
+    within = dict.fromkeys(floor, 0)  # skips drawn so far at this height, the shortest first
+    for at, start in sorted(skips.items(), key=lambda skip: skip[0] - skip[1]):
+        within[floor[at]] += 1
+        top = floor[at] + 0.7 + 0.15 * within[floor[at]]
+        ends = floor[start] + 0.7, floor[at] + 0.7
+        ax.plot([start, start, at, at], [ends[0], top, top, ends[1]], "-", color=INK, lw=0.7)
+    for side in sides:
+        own = [i for i, layer in enumerate(layers) if layer[2] == side]
+        usual = max(own, key=lambda i: sum(layers[i][1] == layers[j][1] for j in own))
+        text = f"{side}x{side}\n{layers[usual][1]}"
+        ax.text(own[0] - 0.8, floor[own[0]] + 0.35, text, ha="right", va="center")
+    ax.set_axis_off()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)

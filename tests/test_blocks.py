@@ -33,6 +33,7 @@ def scatter(module: nn.Module) -> None:
 # Time.
 
 
+@pytest.mark.proves("time_embedding")
 def test_time_embedding_written_out() -> None:
     got = time_embedding(torch.tensor([0, 1, 37, 1000]), 8)
     for row, t in zip(got, (0, 1, 37, 1000), strict=True):
@@ -187,6 +188,7 @@ def test_weights_are_standardised_per_filter(dtype: torch.dtype, eps: float) -> 
 # Attention.
 
 
+@pytest.mark.proves("Attention")
 def test_attention_is_the_sum_over_pixels() -> None:
     attention = Attention(4)
     scatter(attention)
@@ -194,6 +196,7 @@ def test_attention_is_the_sum_over_pixels() -> None:
     assert_close(attention(x), x + attention.out(looked_at(attention, x, heads=1, d=4)))
 
 
+@pytest.mark.proves("Attention")
 @pytest.mark.parametrize(("recipe", "head_width"), [("paper", None), ("note", 4)])
 def test_each_head_looks_on_its_own(recipe: str, head_width: int | None) -> None:
     attention = Attention(8, 2, head_width, recipe)  # type: ignore[arg-type]
@@ -257,6 +260,7 @@ def over_all_pixels(q: Tensor, k: Tensor, v: Tensor, axes: tuple[int, int]) -> T
     return A @ v / (N * math.sqrt(d))
 
 
+@pytest.mark.proves("LinearAttention")
 @pytest.mark.parametrize(("heads", "head_width", "d"), [(2, 4, 4), (1, None, 6)])
 def test_linear_attention_is_its_quadratic_form(heads: int, head_width: int | None, d: int) -> None:
     attention = LinearAttention(6, heads, head_width)

@@ -107,3 +107,19 @@ def test_a_figure_drawn_twice_is_the_same_file() -> None:
         return buffer.getvalue()
 
     assert draw() == draw()
+
+
+def test_unet_draws_every_layer_and_every_skip() -> None:
+    layers = [("conv", 4, 8), ("down", 4, 4), ("block", 6, 4), ("block", 6, 4), ("up", 6, 8)]
+    layers.append(("block", 4, 8))
+    ax = plots.axes()[0]
+    plots.unet(ax, layers, {3: 1, 5: 0})
+    bars = {round(bar.get_x() + bar.get_width() / 2): bar.get_y() for bar in ax.patches}
+    assert sorted(bars) == list(range(6))
+    assert bars[0] == bars[4] == bars[5] > bars[1] == bars[2] == bars[3]
+    ends = [(line.get_xdata()[0], line.get_xdata()[-1]) for line in ax.lines]
+    assert sorted(map(tuple, ends)) == [(0, 5), (1, 3)]
+    assert [text.get_text() for text in ax.texts] == ["8x8\n4", "4x4\n6"]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["conv", "down", "block", "up"]

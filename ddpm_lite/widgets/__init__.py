@@ -6,6 +6,7 @@ from ddpm_lite.widgets.chain import ReverseChain
 from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.denoising import Denoising
 from ddpm_lite.widgets.forward import ForwardProcess
+from ddpm_lite.widgets.inside import InsideUNet
 from ddpm_lite.widgets.noise import normals
 from ddpm_lite.widgets.posterior import Posterior
 from ddpm_lite.widgets.prior import PriorMatching
@@ -16,6 +17,7 @@ __all__ = [
     "Decoder",
     "Denoising",
     "ForwardProcess",
+    "InsideUNet",
     "Posterior",
     "PriorMatching",
     "ReverseChain",
