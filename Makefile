@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights bench lint test address clean
+.PHONY: help install book serve notebooks weights results bench lint test address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -38,6 +38,12 @@ notebooks: $(INSTALLED) ## Re-run every chapter and clean what is committed of i
 weights: $(INSTALLED) ## Train and measure the weights that come with the package
 	$(BIN)/python -m ddpm_lite.classifier
 	$(BIN)/python book/weights.py
+
+# Every result has a file of its own in _build/results: what is there is not made again.
+results: $(INSTALLED) ## Measure the tables that come with the package; takes long, goes on after a stop
+	$(BIN)/python -m ddpm_lite.studies --out _build/results
+	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.shipped --out _build/results
+	cp _build/results/*.json ddpm_lite/stored/
 
 bench: $(INSTALLED) ## Measure against other implementations, side by side
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt

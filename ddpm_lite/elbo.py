@@ -50,7 +50,8 @@ class ELBO:
     def rate(self) -> Float[Tensor, "B T"]:
         """Bits per dimension that a receiver needs who stops at x_t, t = 1..T.
 
-        L_T and every L_{s-1} with s > t. Ho et al. (2020), Section 4.3, Table 4 and Figure 5.
+        L_T and every L_{s-1} with s > t. Eq. {eq}`eq-rate`; Ho et al. (2020), Section 4.3, Table 4
+        and Figure 5.
         """
         later = torch.cat([self.kl, torch.zeros_like(self.kl[:, :1])], dim=1)
         later = later.flip(1).cumsum(1).flip(1)
@@ -60,7 +61,7 @@ class ELBO:
     def distortion(self) -> Float[Tensor, "B T"]:
         """Root mean squared error of x0_hat(x_t, t) for t = 1..T, in grey levels.
 
-        Ho et al. (2020), Section 4.3, Table 4 and Figure 5.
+        Eq. {eq}`eq-distortion`; Ho et al. (2020), Section 4.3, Table 4 and Figure 5.
         """
         return self.mse.sqrt() * (self.levels - 1) / 2
 

@@ -39,7 +39,8 @@ def frechet_distance(
     """The squared Fréchet distance of two Gaussians; FID, where the features are Inception's.
 
     sum (mean_a - mean_b)^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)), in float64, in the squared
-    unit of the features. Heusel et al. (2017), Eq. 6; Dowson and Landau (1982).
+    unit of the features. Eq. {eq}`eq-frechet`; Heusel et al. (2017), Eq. 6; Dowson and Landau
+    (1982).
 
     Raises:
         TypeError: not floating point.
@@ -67,7 +68,8 @@ def inception_score(logits: Float[Tensor, "N K"], groups: int = 10) -> tuple[flo
 
     p(y | x) is the softmax of a row of logits [N, K], and p(y) its mean over the rows of a group.
     The rows are dealt to the groups at random, always in the same way. Small groups score low.
-    One group has no deviation: it is NaN. Salimans et al. (2016), Section 4.
+    One group has no deviation: it is NaN. Eq. {eq}`eq-inception-score`; Salimans et al. (2016),
+    Section 4.
 
     Raises:
         TypeError: not floating point.

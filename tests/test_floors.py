@@ -18,7 +18,7 @@ FLOORS = {
     "elbo": 4, "samplers": 4, "train": 4, "checkpoints": 4,
     "plots": 5, "checks": 5, "runs": 5,
     "widgets": 6, "shared": 6, "recipes": 6,
-    "commands": 7, "studies": 7,
+    "commands": 7, "studies": 7, "shipped": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip
 HEAVY = {"matplotlib": {"plots", "widgets"}, "ipywidgets": {"widgets"}, "anywidget": {"widgets"}}
