@@ -51,9 +51,9 @@ class GaussianDiffusion(ReverseProcess):
         """The squared error of the model's output per sample, meaned over its dimensions.
 
         For "eps" that is L_simple, Eq. {eq}`eq-l-simple`; Ho et al. (2020), Eq. 14, which sums
-        where this takes the mean. With a learned variance it is the hybrid loss: to it comes
-        0.001 times the bound in bits per dimension, estimated as T times its term at t, which
-        trains the variance alone (Nichol and Dhariwal, 2021, Eq. 16).
+        where this takes the mean. With a learned variance it is the hybrid loss, Eq.
+        {eq}`eq-hybrid`: to it comes 0.001 times the bound in bits per dimension, estimated as T
+        times its term at t, which trains the variance alone (Nichol and Dhariwal, 2021, Eq. 16).
 
         Args:
             model: `(xt, t) -> output`.
@@ -150,7 +150,7 @@ class GaussianDiffusion(ReverseProcess):
         2020, Eq. 14). "variational": the bound's own term L_{t-1} (for L_0, its density), in nats
         per dimension and up to a constant: beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)) for
         eps, Eq. {eq}`eq-eps-loss`; Ho et al. (2020), Eq. 12. "min_snr": the error of x0 times
-        min(SNR, gamma); Hang et al. (2023). Entry 0 is NaN.
+        min(SNR, gamma), Eq. {eq}`eq-min-snr`; Hang et al. (2023). Entry 0 is NaN.
 
         Raises:
             ValueError: another kind; the variational weight of a learned variance, which is no

@@ -1,21 +1,57 @@
 """Classifier-free guidance: one network, asked with a label and without."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["guided"]
+from ddpm_lite.oracle import Oracle
+from ddpm_lite.schedule import NoiseSchedule
+
+__all__ = ["LabelledOracle", "guided"]
+
+
+class LabelledOracle:
+    """The best possible network for labelled data: E[eps | x_t, label], and E[eps | x_t].
+
+    Every class is a mixture of Gaussians of one spread, and all points are equally likely. A
+    network with classes like any other, whose last class stands for no label.
+
+    Args:
+        schedule: the noise schedule that x_t was made with.
+        points: for each class the means of its Gaussians, [K, ...].
+        std: their standard deviation.
+
+    Raises:
+        ValueError: fewer than two classes; as for `Oracle`.
+    """
+
+    def __init__(
+        self, schedule: NoiseSchedule, points: Sequence[Float[Tensor, "_ *D"]], std: float = 0.0
+    ):
+        if len(points) < 2:
+            raise ValueError(f"points must hold at least two classes, got {len(points)}")
+        self.oracles = [Oracle(schedule, p, std) for p in (*points, torch.cat(list(points)))]
+        """One for each class, and at the end the one of all data."""
+        self.classes = len(self.oracles)
+
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], labels: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B *D"]:
+        said = torch.stack([oracle(xt, t) for oracle in self.oracles])
+        return said[labels, torch.arange(len(xt), device=xt.device)]
 
 
 def guided(
-    network: nn.Module, labels: Int[Tensor, " B"], scale: float = 1.0
+    network: Any, labels: Int[Tensor, " B"], scale: float = 1.0
 ) -> Callable[[Tensor, Tensor], Float[Tensor, "B *D"]]:
     """A model `(xt, t) -> output` that draws images of the given classes.
 
-    output(none) + scale (output(label) - output(none)); scale = 1 + w of Ho and Salimans (2022),
-    Eq. 6. At 1 that is the network asked with its labels, once; at 0 it ignores them.
+    output(none) + scale (output(label) - output(none)). Eq. {eq}`eq-guidance`; scale = 1 + w of
+    Ho and Salimans (2022), Eq. 6. At 1 that is the network asked with its labels, once; at 0 it
+    ignores them.
 
     Args:
         network: `(xt, t, labels=) -> output` whose last class stands for no label, as `train`

@@ -137,6 +137,8 @@ class ReverseProcess(ForwardProcess):
     ) -> Prediction:
         """p_theta(x_{t-1} | x_t) from what the model said; see `p_mean_variance`.
 
+        A learned variance is Eq. {eq}`eq-learned-variance`.
+
         Args:
             output: [B, ...], or [B, 2 C, ...] where the variance is learned.
         """

@@ -80,8 +80,9 @@ def ddim(
     device: torch.device | str | None = None,
     progress: bool = False,
 ) -> Iterator[SampleStep]:
-    """Fewer steps, and as little noise as you like: Song, Meng and Ermon (2021), Eq. 12.
+    """Fewer steps, and as little noise as you like; Song, Meng and Ermon (2021), Eq. 12.
 
+    Eq. {eq}`eq-ddim`:
     x_s = sqrt(alpha_bar_s) x0_hat + sqrt(1 - alpha_bar_s - sigma^2) eps_hat + sigma z, from t to
     the next time s, with sigma = eta times the root of that step's beta_tilde. With eta = 1 and
     all steps it is `ddpm` with "beta_tilde"; with eta = 0 the noise at the start decides all.

@@ -531,6 +531,16 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("every[:, 3].std() / len(every) ** 0.5", "every[:, 3].std()"),
         ("number * batch, min(n, (number + 1) * batch)", "number, min(n, (number + 1) * batch)"),
     ],
+    "guidance": [
+        ("scale * (with_label - without)", "(1 + scale) * (with_label - without)"),
+        ("scale * (with_label - without)", "scale * (without - with_label)"),
+        ("return without + scale", "return with_label + scale"),
+        ("torch.full_like(labels, classes - 1)", "torch.full_like(labels, 0)"),
+        ("torch.cat([labels, nothing])", "torch.cat([nothing, labels])"),
+        ("if scale == 1:", "if scale == 2:"),
+        ("(*points, torch.cat(list(points)))", "(*points, points[0])"),
+        ("return said[labels, torch.arange(len(xt), device=xt.device)]", "return said[labels[0]]"),
+    ],
     "grids": [
         ("missing = -len(bytes_) % columns", "missing = len(bytes_) % columns"),
         ("(r k) c h w -> (r h) (k w) c", "(k r) c h w -> (r h) (k w) c"),

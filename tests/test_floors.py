@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
     "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "processes": 0, "metrics": 0,
     "_version": 0, "results": 0,
-    "forward": 1, "oracle": 1, "unet": 1, "batches": 1, "grids": 1, "guidance": 1,
+    "forward": 1, "oracle": 1, "unet": 1, "batches": 1, "grids": 1,
     "evaluation": 2, "classifier": 1, "inception": 1, "sources": 0, "images": 1,
-    "reverse": 2, "interop": 2, "ablations": 2,
+    "reverse": 2, "interop": 2, "ablations": 2, "guidance": 2,
     "diffusion": 3,
     "elbo": 4, "samplers": 4, "train": 4, "checkpoints": 4,
     "plots": 5, "checks": 5, "runs": 5,

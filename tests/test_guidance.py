@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, UNet, linear_schedule, sample
-from ddpm_lite.guidance import guided
+from ddpm_lite import GaussianDiffusion, UNet, cosine_schedule, linear_schedule, sample
+from ddpm_lite.guidance import LabelledOracle, guided
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,7 @@ def network() -> UNet:
     return network
 
 
+@pytest.mark.proves("guided")
 @torch.no_grad()
 def test_it_is_a_line_through_both_answers(network: UNet) -> None:
     x, t, labels = torch.randn(3, 1, 4, 4), torch.tensor([1, 5, 9]), torch.tensor([0, 2, 1])
@@ -30,6 +32,7 @@ def test_it_is_a_line_through_both_answers(network: UNet) -> None:
     assert_close(guided(network, labels, 3.5)(x, t), 3.5 * with_label - 2.5 * without)
 
 
+@pytest.mark.proves("guided")
 def test_the_exact_answer_for_two_points() -> None:
     """Two classes of one point each: the guided noise, from Bayes' rule over the points."""
     diffusion = GaussianDiffusion(linear_schedule(50))
@@ -61,6 +64,28 @@ def test_the_exact_answer_for_two_points() -> None:
     assert_close(found, (-spread * score).float(), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_the_labelled_oracle_guided_is_a_score(scale: float) -> None:
+    """Its noise is -sqrt(1 - alpha_bar_t) times the gradient of log q(x_t | c)^s q(x_t)^(1 - s)."""
+    schedule, t, std = cosine_schedule(50), 20, 0.2
+    points = [torch.randn(n, 2, dtype=torch.float64) for n in (3, 2)]
+    a = schedule.alpha_bar[t]
+
+    def log_q(x: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+        each = Normal(a.sqrt() * means, (a * std**2 + 1 - a).sqrt().expand_as(means))
+        even = Categorical(torch.ones(len(means), dtype=torch.float64))
+        return MixtureSameFamily(even, Independent(each, 1)).log_prob(x)
+
+    labels = torch.tensor([0, 1, 1, 0, 1, 0])
+    x = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
+    own = torch.where(labels == 0, log_q(x, points[0]), log_q(x, points[1]))
+    power = scale * own + (1 - scale) * log_q(x, torch.cat(points))
+    (score,) = torch.autograd.grad(power.sum(), x)
+    oracle = LabelledOracle(schedule, points, std)
+    found = guided(oracle, labels, scale)(x.detach(), torch.full((6,), t))
+    assert_close(found, -(1 - a).sqrt() * score)
+
+
 def test_a_sampler_takes_it(network: UNet) -> None:
     diffusion = GaussianDiffusion(linear_schedule(5))
     labels = torch.tensor([0, 1])
@@ -73,3 +98,5 @@ def test_bad_input_is_refused_by_name(network: UNet) -> None:
         guided(UNet(4, width=4, mults=(1,), blocks=1), torch.tensor([0]))
     with pytest.raises(ValueError, match="scale must not be negative, got -1"):
         guided(network, torch.tensor([0]), -1.0)
+    with pytest.raises(ValueError, match="at least two classes, got 1"):
+        LabelledOracle(linear_schedule(5), [torch.zeros(1, 1)])
