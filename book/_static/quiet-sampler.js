@@ -7,6 +7,8 @@
   const [COLUMNS, ROWS, SIDE, GAP] = [8, 1, 8, 1];
   const IMAGES = COLUMNS * ROWS;
   const PATIENCE = 20; // seconds for an answer
+  // Milliseconds between two pictures; more where the reader asked for less motion.
+  const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 40;
   const assets = new URL(".", document.currentScript.src).href;
 
   function load(name) {
@@ -73,7 +75,7 @@
       for (let done = false, ms = 0, stops = 0; !done; ) {
         while (document.hidden) await new Promise((go) => document.addEventListener("visibilitychange", go, { once: true }));
         if (mine !== run) return;
-        const reply = await ask({ do: "next", ms: 40 });
+        const reply = await ask({ do: "next", ms: PACE });
         if (mine !== run) return;
         ms += reply.ms;
         stops += reply.frames.length;

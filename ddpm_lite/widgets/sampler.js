@@ -1,7 +1,9 @@
 // The sampler: a chain that runs when asked, and all that it was, to scrub. On a page the engine is
 // ddpm_lite/export.js in a worker; in a notebook it is the kernel. Both answer the same questions.
 
-const BUDGET = 50; // milliseconds of steps for each question, so that pictures come as they go
+// Milliseconds of steps for each question, so that pictures come as they go, or seldom to whom
+// motion disturbs.
+const BUDGET = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 50;
 const PACE = 400; // milliseconds that a line is lit, line by line
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 const SETTINGS = ["sampler", "steps", "eta", "variance", "clip", "seed", "images", "start", "t_start", "drawing"];
