@@ -6,7 +6,7 @@ from typing import Any
 import tyro
 
 from ddpm_lite import commands
-from ddpm_lite.commands import evaluate, info, sample, train
+from ddpm_lite.commands import evaluate, export, info, sample, train
 from ddpm_lite.recipes import RECIPES
 
 __all__ = ["main"]
@@ -23,7 +23,8 @@ def main(args: list[str] | None = None) -> None:
         prefix_names=False,
     )
     train.__annotations__["recipe"] = recipes
-    verbs: dict[str, Any] = {"train": train, "sample": sample, "evaluate": evaluate, "info": info}
+    commands_ = (train, sample, evaluate, export, info)
+    verbs: dict[str, Any] = {command.__name__: command for command in commands_}
     commands.said = " ".join(["ddpm-lite", *(sys.argv[1:] if args is None else args)])
     try:
         tyro.extras.subcommand_cli_from_dict(

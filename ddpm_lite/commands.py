@@ -1,4 +1,4 @@
-"""What the command line does: train, sample, evaluate, info; alone or under torchrun."""
+"""What the command line does: train, sample, evaluate, export, info; alone or under torchrun."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from ddpm_lite.classifier import load_classifier
 from ddpm_lite.data import to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.evaluation import SampleScores, evaluate_samples
+from ddpm_lite.export import export_model
 from ddpm_lite.grids import grid, write_png
 from ddpm_lite.images import ImageSet, load_images
 from ddpm_lite.inception import Inception
@@ -28,7 +29,7 @@ from ddpm_lite.samplers import ddim, ddpm
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.shared import codelength, draw
 
-__all__ = ["evaluate", "info", "sample", "train"]
+__all__ = ["evaluate", "export", "info", "sample", "train"]
 
 said = "ddpm-lite"  # the command as it was typed, for what is written: `cli.main` sets it
 Weights = Annotated[str, tyro.conf.Positional]
@@ -199,6 +200,18 @@ def evaluate(
             out.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(out) as aside:
                 aside.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def export(weights: Weights, out: Path, name: str | None = None) -> None:
+    """Write a network as one script that draws on a web page, without a server.
+
+    Args:
+        weights: a file of weights, the folder of a run, or the name of shipped weights.
+        out: the script to write, such as digits.js.
+        name: what a page calls it; that of the script by default.
+    """
+    size = export_model(_file(weights), out, name or out.stem)
+    print(f"{out}, {size:,} bytes: a page has it as ddpmModels[{json.dumps(name or out.stem)}]")
 
 
 def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:

@@ -7,9 +7,13 @@
 (() => {
   "use strict";
 
-  /** What a widget's module sees of its model: anywidget's interface, without a kernel. */
+  const assets = new URL(".", document.currentScript.src).href;
+
+  /** What a widget's module sees of its model: anywidget's interface, without a kernel. Only here
+   * has it `assets`, where the site keeps what a widget may load when asked to. */
   class Model {
     constructor(state) {
+      this.assets = assets;
       this.state = state;
       this.listeners = new Map();
     }

@@ -11,6 +11,7 @@ from ddpm_lite.widgets.noise import normals
 from ddpm_lite.widgets.posterior import Posterior
 from ddpm_lite.widgets.prior import PriorMatching
 from ddpm_lite.widgets.reverse import ReverseStep
+from ddpm_lite.widgets.sampler import Sampler
 
 __all__ = [
     "Bound",
@@ -22,6 +23,7 @@ __all__ = [
     "PriorMatching",
     "ReverseChain",
     "ReverseStep",
+    "Sampler",
     "Widget",
     "normals",
 ]

@@ -101,7 +101,7 @@ def test_what_is_on_the_screen(view: Page) -> None:
     view.get_by_role("slider", name="Step t", exact=True).fill("30")
     view.get_by_label("Chain", exact=True).select_option(index=1)
     shown = view.evaluate(
-        """() => [...document.querySelectorAll(".ddpm-widget canvas")].map((c) =>
+        """() => [...document.querySelector(".ddpm-widget").querySelectorAll("canvas")].map((c) =>
         [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data])"""
     )
     assert len(shown) == 3

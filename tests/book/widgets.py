@@ -5,7 +5,8 @@ from playwright.sync_api import Locator, Page
 
 # Puts the page's first widget into window.widget: its model, and its module to call functions of.
 MODULE = """async () => {
-  const entry = [...ddpmWidgets.values()].find((e) => e.model.get("_esm"));
+  const view = document.querySelector('script[type="application/vnd.jupyter.widget-view+json"]');
+  const entry = ddpmWidgets.get(JSON.parse(view.textContent).model_id);
   const url = URL.createObjectURL(new Blob([entry.model.get("_esm")], { type: "text/javascript" }));
   window.widget = { model: entry.model, module: await import(url) };
 }"""

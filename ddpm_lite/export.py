@@ -1,0 +1,98 @@
+"""A trained network for the browser: one JavaScript file with the weights and what runs them.
+
+The file is loaded by a script element, the one way that works on a server and from a disk alike:
+a page opened as a file may neither fetch nor import its neighbours. Weights are stored as float16
+in base64, the betas in full. `export.js` beside this module is the network, the chain and a worker.
+
+It is written by hand because of what a reader waits for. Gzipped, as servers send it, the runner is
+6 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. The digits
+network is small enough for plain JavaScript: `benchmarks/browser.py` measures size and time.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddpm_lite.checkpoints import load, written_aside
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.unet import UNet
+
+__all__ = ["browser_script", "export_model", "float16_weights"]
+
+RUNNER = Path(__file__).with_suffix(".js")
+# What the runner knows. Width, levels, blocks and heads are free: it reads them off the weights.
+NETWORK = {
+    "wiring": "paper", "block": "resnet", "linear_attention": (), "time": "sinusoidal",
+    "self_condition": False, "learned_variance": False, "classes": None,
+}  # fmt: skip
+DIFFUSION = {"objective": "eps", "self_condition": False}
+
+
+def export_model(source: str | Path, out: Path, name: str | None = None) -> int:
+    """Write trained weights as one script for a page; returns its size in bytes.
+
+    Args:
+        source: the name of shipped weights, or a file that `save_model` wrote.
+        out: the file to write, replaced in one step.
+        name: what the page calls it, `ddpmModels[name]`; that of `source` by default.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `load` and `browser_script`.
+    """
+    text = browser_script(*load(source), name or Path(source).stem)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(out) as aside:
+        aside.write_text(text)
+    return len(text.encode())
+
+
+def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> str:
+    """The script that makes `ddpmModels[name]` known to a page: runner, weights and schedule.
+
+    Args:
+        network: with the paper's wiring; its weights are rounded to float16.
+        diffusion: the whole chain, of an eps-network.
+        name: any string.
+
+    Raises:
+        ValueError: a network or a diffusion of a kind that the runner does not know, a shortened
+            chain, or a weight that float16 cannot hold.
+    """
+    for what, config, known in (
+        ("network", network.config, NETWORK),
+        ("diffusion", diffusion.config, DIFFUSION),
+    ):
+        for key, expected in known.items():
+            if config[key] != expected:
+                raise ValueError(f"the {what}'s {key} must be {expected!r}, got {config[key]!r}")
+    if diffusion.variance == "learned":
+        raise ValueError("the diffusion's variance must be 'beta' or 'beta_tilde', got 'learned'")
+    if diffusion.times[-1] != diffusion.T:
+        raise ValueError(f"export the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
+    tensors, weights = [], b""
+    for key, value in network.state_dict().items():
+        short = value.detach().cpu().half()
+        if not short.isfinite().all():
+            raise ValueError(f"{key} holds a number that float16 cannot: {value.abs().max():g}")
+        tensors.append([key, list(value.shape)])
+        weights += short.numpy().astype("<f2").tobytes()
+    beta = diffusion.schedule.beta[1:].numpy().astype("<f8").tobytes()
+    config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
+    model: dict[str, Any] = {"config": config, "tensors": tensors}
+    model |= {"beta": _text(beta), "weights": _text(weights)}
+    says = f"register({json.dumps(name)}, {json.dumps(model)});"
+    return f"(() => {{\n{RUNNER.read_text()}\n{says}\n}})();\n"
+
+
+def float16_weights(network: UNet) -> UNet:
+    """A copy of the network with the weights that the exported file holds."""
+    copy = UNet(**network.config)
+    copy.load_state_dict({key: value.half() for key, value in network.state_dict().items()})
+    return copy.to(next(network.parameters()).device, torch.float32).eval()
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

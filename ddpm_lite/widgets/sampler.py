@@ -1,0 +1,239 @@
+"""A sampler to take apart while it draws: in the browser, or on PyTorch where there is a kernel."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import traitlets
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ddpm_lite import plots
+from ddpm_lite.checkpoints import load
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.grids import grid
+from ddpm_lite.samplers import _device_of
+from ddpm_lite.schedule import spaced_times
+from ddpm_lite.unet import UNet
+from ddpm_lite.widgets.base import HERE, Widget, style, with_core
+from ddpm_lite.widgets.noise import normals
+
+__all__ = ["Frame", "Sampler", "walk"]
+
+
+class Frame(NamedTuple):
+    """What a chain is at t: x_t, and what the network makes of it; at 0 the image itself."""
+
+    t: int
+    xt: Float[Tensor, "B C H W"]
+    x0_hat: Float[Tensor, "B C H W"]
+    eps_hat: Float[Tensor, "B C H W"]
+
+
+def step_noise(seed: int, i: int, shape: tuple[int, ...]) -> Float[Tensor, "*D"]:
+    """The noise of step i, in float64, the same as in a browser; 0 is what a chain begins with."""
+    n = math.prod(shape)
+    return torch.from_numpy(normals((seed + 0x9E3779B1 * i) % 2**32, n)).view(shape)
+
+
+def stops(T: int, steps: int, first: int) -> list[int]:
+    """The times at which a chain stops that begins at `first`, with its share of all the steps."""
+    return spaced_times(first, max(1, math.ceil(steps * first / T)))
+
+
+def walk(
+    model: UNet,
+    diffusion: GaussianDiffusion,
+    images: int,
+    *,
+    sampler: str = "ddim",
+    steps: int = 50,
+    eta: float = 0.0,
+    variance: str = "beta",
+    clip: bool = True,
+    seed: int = 0,
+    drawing: Float[Tensor, "C H W"] | None = None,
+    t_start: int | None = None,
+) -> Iterator[Frame]:
+    """`ddpm` or `ddim` with the browser's noise and every eps_hat; the last frame is at t = 0.
+
+    Args:
+        model: a `UNet`, on the device where sampling is to happen.
+        diffusion: with the whole chain.
+        images: how many chains, each with its own noise.
+        sampler, steps, eta, variance, clip: as for the samplers; "ddpm" too takes `steps`.
+        seed: of all the noise.
+        drawing: in [-1, 1]; noised to t_start, it is where the chains begin.
+        t_start: in 1..T.
+    """
+    device = _device_of(model, None)
+    shape = (images, model.channels, model.size, model.size)
+    first = diffusion.T if drawing is None or t_start is None else t_start
+    config = diffusion.config | {"variance": variance}
+    whole = GaussianDiffusion(diffusion.schedule, **config)
+    chain = whole.subsequence(stops(diffusion.T, steps, first))
+
+    def noise(i: int) -> Tensor:
+        return step_noise(seed, i, shape).to(device, torch.float32)
+
+    x = noise(0)
+    if drawing is not None:
+        x = chain.q_sample(drawing.to(x).expand(shape), chain.T, x)
+    before = chain.schedule.alpha_bar_prev
+    sigma2 = eta**2 * chain.schedule.beta_tilde
+    for i in range(chain.T, 0, -1):
+        with torch.inference_mode():
+            out = chain.p_mean_variance(model, x, i, clip)
+            if sampler == "ddpm":
+                x_prev = chain.p_draw(out, i, noise(i))
+            else:
+                rest = (1 - before[i] - sigma2[i]).clamp(min=0).sqrt().item()
+                x_prev = before[i].sqrt().item() * out.x0_hat + rest * out.eps_hat
+                if sigma2[i] > 0:
+                    x_prev = x_prev + sigma2[i].sqrt().item() * noise(i)
+        yield Frame(chain.times[i], x, out.x0_hat, out.eps_hat)
+        x = x_prev
+    yield Frame(0, x, x, torch.zeros_like(x))
+
+
+class Sampler(Widget):
+    """Draw by DDPM or DDIM and take it apart: pause, step, scrub; begin with a drawing of yours.
+
+    On a published page the shipped digits network runs in the browser, loaded when the reader asks
+    for it. In a notebook with a kernel, any eps-network runs on PyTorch, on the GPU if there is
+    one. The same seed draws the same images in both, up to the weights' rounding to float16.
+
+    Args:
+        model, diffusion: what to sample from; the digits network of the book when not given, on
+            the GPU if there is one. A model of your own stays on its device.
+        settings: the first values of `sampler` ("ddpm" or "ddim"), `steps`, `eta`, `variance`
+            ("beta" or "beta_tilde"), `clip`, `seed`, `images` (1, 4, 9 or 16), `start` ("noise" or
+            "drawing"), `t_start`, and `drawing`, the pad's pixels in [-1, 1], row by row.
+
+    Raises:
+        traitlets.TraitError: a setting out of its range.
+        ValueError: a model without its diffusion, or one of a kind that the chain here does not
+            know.
+    """
+
+    _esm = with_core("sampler.js")
+    _css = style + (HERE / "sampler.css").read_text()
+    sampler = traitlets.Enum(["ddpm", "ddim"], "ddim").tag(sync=True)
+    steps = traitlets.Int(50, min=1).tag(sync=True)
+    eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    variance = traitlets.Enum(["beta", "beta_tilde"], "beta").tag(sync=True)
+    clip = traitlets.Bool(True).tag(sync=True)
+    seed = traitlets.Int(0, min=0, max=2**31 - 1).tag(sync=True)
+    images = traitlets.Enum([1, 4, 9, 16], 4).tag(sync=True)
+    start = traitlets.Enum(["noise", "drawing"], "noise").tag(sync=True)
+    t_start = traitlets.Int(500, min=1).tag(sync=True)
+    drawing = traitlets.List(traitlets.Float(min=-1.0, max=1.0)).tag(sync=True)
+    _name = traitlets.Unicode().tag(sync=True)  # of what a page without a kernel loads
+    _T = traitlets.Int().tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # channels, height, width
+
+    def __init__(
+        self,
+        model: UNet | None = None,
+        diffusion: GaussianDiffusion | None = None,
+        **settings: Any,
+    ):
+        if (model is None) != (diffusion is None):
+            given, missing = ("model", "diffusion") if diffusion is None else ("diffusion", "model")
+            raise ValueError(f"a {given} needs its {missing}, got None")
+        name = ""
+        if model is None or diffusion is None:
+            name, (model, diffusion) = "digits", load("digits")
+            model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        if model.channels not in (1, 3):
+            raise ValueError(f"images must have 1 or 3 channels, got {model.channels}")
+        if diffusion.variance == "learned" or diffusion.self_condition or model.classes:
+            raise ValueError("the network must be without learned variance, x0_hat and labels")
+        if diffusion.times[-1] != diffusion.T:
+            raise ValueError(f"give the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
+        self.model, self.diffusion = model, diffusion
+        self._under_way: tuple[str, Iterator[Frame]] | None = None
+        shape = [model.channels, model.size, model.size]
+        settings.setdefault("drawing", [-1.0] * math.prod(shape))
+        for key, value in (("steps", 50), ("t_start", max(1, diffusion.T // 2))):
+            settings.setdefault(key, min(value, diffusion.T))
+        super().__init__(_name=name, _T=diffusion.T, _shape=shape, **settings)
+        self.on_msg(self._answer)
+
+    @traitlets.validate("steps", "t_start")
+    def _within(self, proposal: Any) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        if value > self.diffusion.T:
+            raise traitlets.TraitError(f"{name} must lie in 1..{self.diffusion.T}, got {value}")
+        return value
+
+    @traitlets.validate("drawing")
+    def _whole(self, proposal: Any) -> list[float]:
+        count = self.model.channels * self.model.size**2
+        if len(proposal["value"]) != count:
+            raise traitlets.TraitError(
+                f"drawing must hold {count} numbers, got {len(proposal['value'])}"
+            )
+        return proposal["value"]
+
+    def walk(self) -> Iterator[Frame]:
+        """The chain at the present settings, on PyTorch: a frame at each stop, the last at 0."""
+        drawing = torch.tensor(self.drawing).view(self._shape) if self.start == "drawing" else None
+        settings = {key: getattr(self, key) for key in ("sampler", "steps", "eta", "variance")}
+        return walk(
+            self.model, self.diffusion, self.images, **settings,
+            clip=self.clip, seed=self.seed, drawing=drawing, t_start=self.t_start,
+        )  # fmt: skip
+
+    def still(self) -> Figure:
+        """x_t, x0_hat and eps_hat halfway, and the samples, at the present settings."""
+        frames = list(self.walk())
+        half, end = frames[len(frames) // 2], frames[-1]
+        figure, axes = plots.panels(4)
+        for ax, images, title in zip(
+            axes,
+            (half.xt, half.x0_hat, half.eps_hat, end.xt),
+            (f"$x_t$ at t = {half.t}", r"the guess $\hat{x}_0$", r"the noise $\hat{\varepsilon}$",
+             "the samples"),
+            strict=True,
+        ):  # fmt: skip
+            plots.image(ax, grid(images).movedim(-1, 0) / 127.5 - 1, title)
+        return figure
+
+    def _answer(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
+        """What the browser asks of a kernel: to begin a chain, or to go on for some milliseconds.
+
+        The answers are those of the browser's own engine, `ddpm_lite/export.js`.
+        """
+        try:
+            told, data = self._begin(asked) if asked["do"] == "begin" else self._next(asked)
+        except Exception as error:  # whatever it was, the reader is told, and nothing waits
+            told, data = {"error": f"{type(error).__name__}: {error}"}, []
+        self.send(told | {"id": asked["id"]}, data)
+
+    def _begin(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        self._under_way = asked["chain"], self.walk()
+        first = self.t_start if self.start == "drawing" else self.diffusion.T
+        times = [0, *stops(self.diffusion.T, self.steps, first)][::-1]
+        alpha_bar = self.diffusion.schedule.alpha_bar[times].tolist()
+        device = _device_of(self.model, None)
+        place = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+        told = {"times": times, "alphaBar": alpha_bar, "shape": [self.images, *self._shape]}
+        return told | {"where": f"by PyTorch on {place}"}, []
+
+    def _next(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if self._under_way is None or self._under_way[0] != asked["chain"]:
+            return {"error": "another view of this widget took over; press the button again"}, []
+        begun, times, data = time.perf_counter(), [], []
+        while True:
+            frame = next(self._under_way[1])
+            times.append(frame.t)
+            data.append(torch.stack(frame[1:]).float().cpu().numpy().tobytes())
+            spent = (time.perf_counter() - begun) * 1000
+            if frame.t == 0 or spent >= asked["ms"]:
+                break
+        steps = len(times) - (times[-1] == 0)
+        return {"frames": times, "done": times[-1] == 0, "ms": spent, "steps": steps}, data

@@ -1,0 +1,111 @@
+"""The exported script from Python's side. That a browser computes the same is in tests/book."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ddpm_lite import GaussianDiffusion, UNet, linear_schedule, load
+from ddpm_lite.cli import main
+from ddpm_lite.export import browser_script, export_model, float16_weights
+
+DIFFUSION = GaussianDiffusion(linear_schedule(10, 0.01, 0.3))
+
+
+def held(script: str) -> tuple[str, dict[str, Any]]:
+    """The name and the model that a script registers."""
+    found = re.search(r'^register\("(\w+)", (\{.*\})\);$', script, re.M)
+    assert found is not None
+    return found[1], json.loads(found[2])
+
+
+def network() -> UNet:
+    torch.manual_seed(0)
+    made = UNet(8, 3, 8, (1, 2, 2), (4,), 1, heads=2)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_it_holds_the_weights_in_float16_and_the_schedule_in_full() -> None:
+    made = network()
+    name, model = held(browser_script(made, DIFFUSION, "mine"))
+    assert name == "mine"
+    assert model["config"] == {"size": 8, "channels": 3, "width": 8, "heads": 2}
+    beta = np.frombuffer(base64.b64decode(model["beta"]), "<f8")
+    assert np.array_equal(beta, DIFFUSION.schedule.beta[1:].numpy())
+    flat = np.frombuffer(base64.b64decode(model["weights"]), "<f2")
+    place = 0
+    for (key, shape), (other, value) in zip(
+        model["tensors"], made.state_dict().items(), strict=True
+    ):
+        assert (key, shape) == (other, list(value.shape))
+        part = flat[place : place + value.numel()].reshape(shape)
+        assert np.array_equal(part, value.half().numpy())
+        place += value.numel()
+    assert place == len(flat)
+
+
+def test_float16_weights_are_what_the_script_holds() -> None:
+    made = network()
+    short = float16_weights(made)
+    assert not short.training
+    for one, other in zip(made.parameters(), short.parameters(), strict=True):
+        assert other.dtype == torch.float32
+        assert torch.equal(other, one.half().float())
+        assert not torch.equal(other, one)
+
+
+def test_the_digits_fit_in_a_megabyte(tmp_path: Path) -> None:
+    out = tmp_path / "models" / "digits.js"
+    size = export_model("digits", out)
+    assert size == out.stat().st_size < 1_000_000
+    name, model = held(out.read_text())
+    assert name == "digits"
+    count = sum(p.numel() for p in load("digits")[0].parameters())
+    assert len(base64.b64decode(model["weights"])) == 2 * count
+    assert [path.name for path in out.parent.iterdir()] == ["digits.js"]  # nothing left aside
+    assert "</script" not in out.read_text()
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "tens.js"
+    main(["export", "digits", "--out", str(out)])
+    assert held(out.read_text())[0] == "tens"
+    assert 'a page has it as ddpmModels["tens"]' in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["export", "nothing", "--out", str(out)])
+    assert "no weights at nothing" in str(end.value)
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_what_the_runner_does_not_know_is_refused() -> None:
+    for setting, says in (
+        ({"wiring": "note", "block": "note"}, "wiring must be 'paper', got 'note'"),
+        ({"block": "convnext"}, "block must be 'resnet', got 'convnext'"),
+        ({"linear_attention": (4,)}, r"linear_attention must be \(\), got \(4,\)"),
+        ({"time": "learned"}, "time must be 'sinusoidal', got 'learned'"),
+        ({"self_condition": True}, "network's self_condition must be False, got True"),
+        ({"learned_variance": True}, "learned_variance must be False, got True"),
+        ({"classes": 10}, "classes must be None, got 10"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            browser_script(UNet(8, 1, 8, **setting), DIFFUSION, "x")
+    schedule = DIFFUSION.schedule
+    for other, says in (
+        (GaussianDiffusion(schedule, "x0"), "objective must be 'eps', got 'x0'"),
+        (GaussianDiffusion(schedule, "eps", "learned"), "got 'learned'"),
+        (DIFFUSION.subsequence([2, 5]), "the whole chain, not 2 of 5"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            browser_script(UNet(8, 1, 8), other, "x")
+    large = UNet(8, 1, 8)
+    with torch.no_grad():
+        large.conv_in.bias[0] = 1e6
+    with pytest.raises(ValueError, match=r"conv_in.bias holds a number .* cannot: 1e\+06"):
+        browser_script(large, DIFFUSION, "x")
