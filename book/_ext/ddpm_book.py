@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from docutils import nodes
 from ledger import Ledger
 from light import drop_scripts, lighten
+from quiet_sampler import QuietSampler, add_script
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -86,6 +87,13 @@ def copy_mathjax(app: Sphinx) -> None:
         (target / fonts).parent.mkdir(parents=True)
         shutil.copy(source / "tex-chtml.js", target)
         shutil.copytree(source / fonts, target / fonts)
+
+
+def export_models(app: Sphinx) -> None:
+    """Put the network that widgets run in the browser where they load it from, on request."""
+    from ddpm_lite.export import export_model
+
+    export_model("digits", Path(app.outdir) / "_static/models/digits.js")
 
 
 def markdown_in_docstrings(
@@ -166,12 +174,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.config.sitemap_url_scheme = "{link}"
         app.config.sitemap_show_lastmod = False
     app.add_directive("ledger", Ledger)
+    app.add_directive("quiet-sampler", QuietSampler)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
     app.connect("builder-inited", copy_mathjax)
+    app.connect("builder-inited", export_models)
     app.connect("autodoc-process-docstring", markdown_in_docstrings)
     app.connect("doctree-read", widget_stills, priority=90)
     app.connect("doctree-read", dark_figures, priority=100)
+    app.connect("html-page-context", add_script)
     app.connect("html-page-context", drop_scripts, priority=900)
     app.connect("doctree-read", reading_time)
     app.connect("build-finished", lighten)
