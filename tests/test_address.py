@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HERE, THERE = "https://github.com/OWNER/ddpm-lite", "https://github.com/someone/a-fork"
+HERE = "https://github.com/OWNER/ddpm-lite"
+THERE = "/".join(("https://github.com", "someone", "a-fork"))  # not to be rewritten here
 
 
 @pytest.fixture

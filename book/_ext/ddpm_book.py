@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from docutils import nodes
 from ledger import Ledger
 from light import drop_scripts, lighten
+from live_widget import LiveWidget, add_host
 from quiet_sampler import QuietSampler, add_script
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -174,6 +175,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.config.sitemap_url_scheme = "{link}"
         app.config.sitemap_show_lastmod = False
     app.add_directive("ledger", Ledger)
+    app.add_directive("live-widget", LiveWidget)
+    app.connect("html-page-context", add_host)
     app.add_directive("quiet-sampler", QuietSampler)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
