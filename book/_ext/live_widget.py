@@ -25,7 +25,7 @@ class LiveWidget(SphinxDirective):
         from ipywidgets.embed import embed_data
 
         widget = getattr(widgets, self.arguments[0])()
-        data = embed_data(views=[widget])
+        data = embed_data(views=[widget], drop_defaults=False)
         # Sorted and named by us, so that two builds of one book do not differ.
         own = f"live-{self.arguments[0].lower()}"
         state, view = (
