@@ -14,6 +14,8 @@ UNWANTED = re.compile(r"thebe|comments", re.IGNORECASE)
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
 # The theme's sidebar is no landmark, and screen readers jump from one to the next.
 SIDEBAR = '<div id="pst-primary-sidebar" class='
+# Roles that are no longer to be used; the list around the entries says what they are.
+ENTRY = ('role="doc-biblioentry"', 'role="listitem"')
 LANDMARK = '<div id="pst-primary-sidebar" role="complementary" aria-label="Contents" class='
 ICON_RULE = re.compile(
     r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"\\?([^"]+)"\}'
@@ -47,7 +49,9 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     out = Path(app.outdir)
     for page in out.rglob("*.html"):
         text = page.read_text()
-        slim = ICON_SCRIPT.sub("", text).replace(SIDEBAR, LANDMARK)
+        slim = (
+            ICON_SCRIPT.sub("", text).replace(SIDEBAR, LANDMARK).replace(*ENTRY)
+        )
         if slim != text:
             page.write_text(slim)
     for script in (out / "_static/scripts").glob("fontawesome*"):
