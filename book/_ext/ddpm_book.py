@@ -26,7 +26,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # A role, or literal text, as it is; or what stands between single backticks.
 BACKTICKS = re.compile(r":\w+:`[^`]+`|``[^`]+``|`([^`]+)`")
 CHAPTER = re.compile(r"book/\d\d-")
-WORDS_A_MINUTE, LINES_A_MINUTE = 180, 15
+WORDS_A_MINUTE, LINES_A_MINUTE = 200, 30
 
 
 def configure(app: Sphinx, config: Config) -> None:
