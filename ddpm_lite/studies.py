@@ -45,8 +45,7 @@ class Way(NamedTuple):
 
     variance: Variance = "beta"
     steps: int | None = None
-    """Of DDIM; all steps of the ancestral sampler when None."""
-    eta: float = 0.0
+    """Of DDIM, without noise; all steps of the ancestral sampler when None."""
     scale: float | None = None
     """Of classifier-free guidance, for a network with labels."""
     averaged: bool = True
@@ -219,8 +218,8 @@ def _measure(
     if way.steps is None:
         x = sample(used, model, shape, ddpm, generator=generator, device=device)
     else:
-        how = {"steps": way.steps, "eta": way.eta}
-        x = sample(used, model, shape, ddim, generator=generator, device=device, **how)
+        how = {"generator": generator, "device": device, "steps": way.steps}
+        x = sample(used, model, shape, ddim, **how)
     if not x.isfinite().all():
         return {"unstable": "samples that are not finite"}
     classifier = load_classifier()

@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 
 from docutils import nodes
 from ledger import Ledger
-from light import drop_scripts, lighten
-from live_widget import LiveWidget, add_host
-from quiet_sampler import QuietSampler, add_script
+from light import choose_scripts, lighten
+from live_widget import VIEW, LiveWidget
+from quiet_sampler import QuietSampler
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 ROOT = Path(__file__).parents[2]
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # A role, or literal text, as it is; or what stands between single backticks.
 BACKTICKS = re.compile(r":\w+:`[^`]+`|``[^`]+``|`([^`]+)`")
 CHAPTER = re.compile(r"book/\d\d-")
@@ -136,7 +135,7 @@ def widget_stills(app: Sphinx, doctree: nodes.document) -> None:
     """
     for bundle in list(doctree.findall(_is_bundle)):
         kinds = {child["mime_type"]: child for child in bundle.children}
-        if WIDGET_VIEW not in kinds or "image/svg+xml" not in kinds:
+        if VIEW not in kinds or "image/svg+xml" not in kinds:
             continue
         still = kinds["image/svg+xml"]
         bundle.remove(still)
@@ -176,7 +175,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.config.sitemap_show_lastmod = False
     app.add_directive("ledger", Ledger)
     app.add_directive("live-widget", LiveWidget)
-    app.connect("html-page-context", add_host)
     app.add_directive("quiet-sampler", QuietSampler)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
@@ -185,8 +183,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", markdown_in_docstrings)
     app.connect("doctree-read", widget_stills, priority=90)
     app.connect("doctree-read", dark_figures, priority=100)
-    app.connect("html-page-context", add_script)
-    app.connect("html-page-context", drop_scripts, priority=900)
+    app.connect("html-page-context", choose_scripts, priority=900)
     app.connect("doctree-read", reading_time)
     app.connect("build-finished", lighten)
     return {

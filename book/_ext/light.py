@@ -14,9 +14,14 @@ UNWANTED = re.compile(r"thebe|comments", re.IGNORECASE)
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
 # The theme's sidebar is no landmark, and screen readers jump from one to the next.
 SIDEBAR = '<div id="pst-primary-sidebar" class='
+LANDMARK = '<div id="pst-primary-sidebar" role="complementary" aria-label="Contents" class='
 # Roles that are no longer to be used; the list around the entries says what they are.
 ENTRY = ('role="doc-biblioentry"', 'role="listitem"')
-LANDMARK = '<div id="pst-primary-sidebar" role="complementary" aria-label="Contents" class='
+# What a directive of ours leaves in a page, and the script that page then needs.
+WANTED = {
+    'class="quiet-sampler"': "quiet-sampler.js",
+    "live-widget": "widget-host.js",
+}
 ICON_RULE = re.compile(
     r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"\\?([^"]+)"\}'
 )
@@ -25,14 +30,17 @@ CODE = re.compile(r"\\{1,2}([ef][0-9a-f]{3})\b")
 PRIVATE = re.compile("[\ue000-\uf8ff]")
 
 
-def drop_scripts(
+def choose_scripts(
     app: Sphinx,
     pagename: str,
     templatename: str,
     context: dict[str, Any],
     doctree: Any,
 ) -> None:
-    """Leave out scripts that no page needs."""
+    """Add the scripts that this page needs, and leave out those that none does."""
+    for mark, script in WANTED.items():
+        if mark in context.get("body", ""):
+            app.add_js_file(script, defer="defer")
     context["script_files"] = [
         script
         for script in context["script_files"]

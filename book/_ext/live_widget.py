@@ -1,10 +1,8 @@
 """A widget of the package on a page of prose, where no cell can make one."""
 
 import json
-from typing import Any
 
 from docutils import nodes
-from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -44,15 +42,3 @@ class LiveWidget(SphinxDirective):
             f'<noscript><div role="img" aria-label="{alt}">{still}</div></noscript></div>'
         )
         return [nodes.raw("", html, format="html")]
-
-
-def add_host(
-    app: Sphinx,
-    pagename: str,
-    templatename: str,
-    context: dict[str, Any],
-    doctree: Any,
-) -> None:
-    """Only pages that have one load the host."""
-    if "live-widget" in context.get("body", ""):
-        app.add_js_file("widget-host.js", defer="defer")

@@ -1,9 +1,6 @@
 """A trained network on a page of prose, which draws when the reader asks for it."""
 
-from typing import Any
-
 from docutils import nodes
-from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -19,15 +16,3 @@ class QuietSampler(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         place = f'<div class="quiet-sampler" data-model="{self.arguments[0]}"></div>'
         return [nodes.raw("", place, format="html")]
-
-
-def add_script(
-    app: Sphinx,
-    pagename: str,
-    templatename: str,
-    context: dict[str, Any],
-    doctree: Any,
-) -> None:
-    """Only pages that have one load its script."""
-    if 'class="quiet-sampler"' in context.get("body", ""):
-        app.add_js_file("quiet-sampler.js", defer="defer")

@@ -9,7 +9,7 @@ from ddpm_lite.widgets import ReverseChain
 from ddpm_lite.widgets.chain import from_end, unpack
 
 from .conftest import Open
-from .widgets import MODULE, canvas_pixels, widget
+from .widgets import MODULE, canvas_pixels, tapped_on_a_phone, widget
 
 PAGE = "book/09-sampling.html"
 
@@ -133,12 +133,4 @@ def test_the_dot_is_on_the_guess_s_curve(view: Page) -> None:
 
 
 def test_it_fits_a_phone(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
-    page.wait_for_selector(".widget-host[data-ready]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    slider = page.get_by_role("slider", name="Step t", exact=True)
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    assert box is not None
-    page.touchscreen.tap(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
-    assert abs(int(slider.input_value()) - 40) < 3
+    assert abs(tapped_on_a_phone(visit, f"{server}/{PAGE}", "Step t") - 40) < 3

@@ -9,7 +9,7 @@ from ddpm_lite.widgets import InsideUNet
 from ddpm_lite.widgets.inside import spread
 
 from .conftest import Open
-from .widgets import MODULE, widget
+from .widgets import MODULE, tapped_on_a_phone, widget
 
 PAGE = "book/10-unet.html"
 CANVASES = """() => [...document.querySelectorAll(".ddpm-widget canvas")].map((c) =>
@@ -125,12 +125,4 @@ def test_what_is_on_the_screen(view: Page) -> None:
 
 
 def test_it_fits_a_phone(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
-    page.wait_for_selector(".widget-host[data-ready]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    slider = page.get_by_role("slider", name="Step t", exact=True)
-    slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
-    assert box is not None
-    page.touchscreen.tap(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
-    assert abs(int(slider.input_value()) - 20) < 3
+    assert abs(tapped_on_a_phone(visit, f"{server}/{PAGE}", "Step t") - 20) < 3

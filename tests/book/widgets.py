@@ -3,6 +3,8 @@
 import numpy as np
 from playwright.sync_api import Locator, Page
 
+from .conftest import Open
+
 # Puts the page's first widget into window.widget: its model, and its module to call functions of.
 MODULE = """async () => {
   const view = document.querySelector('script[type="application/vnd.jupyter.widget-view+json"]');
@@ -24,3 +26,16 @@ def canvas_pixels(view: Page) -> np.ndarray:
           [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]; }"""
     )
     return np.array(data, dtype=np.int64).reshape(size)[..., :3]
+
+
+def tapped_on_a_phone(visit: Open, url: str, name: str) -> int:
+    """The value of a slider that a finger touched at four fifths; the page must fit the screen."""
+    page = visit(url, width=390, has_touch=True, is_mobile=True)
+    page.wait_for_selector(".widget-host[data-ready]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    slider = page.get_by_role("slider", name=name, exact=True)
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2)
+    return int(slider.input_value())
