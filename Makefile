@@ -47,7 +47,7 @@ results: $(INSTALLED) ## Measure the tables that come with the package; takes lo
 
 bench: $(INSTALLED) ## Measure against other implementations, side by side
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
-	for b in training sampling bound startup; do $(BIN)/python benchmarks/$$b.py; done
+	for b in training sampling bound startup digits; do $(BIN)/python benchmarks/$$b.py; done
 
 lint: $(INSTALLED) ## Check style, formatting, types and workflows
 	$(BIN)/ruff check .

@@ -29,6 +29,8 @@ def lucidrains() -> Any:
         sys.exit(f"{error}; pip install --no-deps -r benchmarks/requirements.txt")
     if sys.modules["torchvision"] is stand_in:  # diffusers asks whether it is there
         del sys.modules["torchvision"]
+    inside: Any = denoising_diffusion_pytorch.denoising_diffusion_pytorch
+    inside.tqdm = lambda steps, **_: steps  # no progress bar: its cost is not the sampler's
     return denoising_diffusion_pytorch
 
 
@@ -54,6 +56,41 @@ def their_step(unet: nn.Module, size: int, data: Tensor, batch: int) -> Callable
         return loss.item()  # it shows the loss at every step
 
     return step
+
+
+def their_sampler(
+    unet: nn.Module, size: int, steps: int, ddim: bool, device: str
+) -> Callable[[int], Tensor]:
+    """Images by denoising-diffusion-pytorch: ancestral steps, or as many of DDIM's out of 1000."""
+    diffusion = lucidrains().GaussianDiffusion(
+        unet,
+        image_size=size,
+        timesteps=1000 if ddim else steps,
+        sampling_timesteps=steps if ddim else None,
+        objective="pred_noise",
+        beta_schedule="linear",
+    )
+    return diffusion.to(device).eval().sample
+
+
+def diffusers_sampler(
+    unet: nn.Module, size: int, steps: int, ddim: bool, device: str
+) -> Callable[[int], Tensor]:
+    """Grey images by a scheduler of diffusers in a plain loop, as its documentation writes it."""
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    scheduler = DDIMScheduler() if ddim else DDPMScheduler()
+    scheduler.set_timesteps(steps)
+
+    @torch.inference_mode()
+    def sample(n: int) -> Tensor:
+        x = torch.randn(n, 1, size, size, device=device)
+        for t in scheduler.timesteps:
+            out = unet(x, t)
+            x = scheduler.step(getattr(out, "sample", out), t, x).prev_sample
+        return x
+
+    return sample
 
 
 def diffusers_step(unet: nn.Module, data: Tensor, batch: int) -> Callable[[], float]:

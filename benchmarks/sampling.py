@@ -1,41 +1,78 @@
-"""What a sampler costs beyond its network: a step of it against a bare call of the network.
+"""Sampling: what a step costs beyond its network, and images a second, ours and others'.
 
     python benchmarks/sampling.py
 
-Two networks: one that does nothing, whose step is all overhead, and the smallest that the book
-uses. Ratios of 7 rounds; the bare network is 1.
+First around a network that does nothing, so that the step is all there is, and around the smallest
+network that the book uses; the baseline is the bare network, called as often. Then images from the
+paper's wiring, beside its like in diffusers and the U-Net of denoising-diffusion-pytorch, by
+ancestral sampling and by DDIM, each library with its own sampler and without a progress bar; the
+baseline is denoising-diffusion-pytorch. Below 1 is faster.
 """
 
-import torch
-from timing import compare, machine
+from collections.abc import Callable
+from functools import partial
 
-from ddpm_lite import GaussianDiffusion, UNet, ddim, linear_schedule, sample
+import torch
+from peers import diffusers_sampler, diffusers_unet, lucidrains, their_sampler
+from timing import compare, machine
+from torch import Tensor, nn
+
+from ddpm_lite import GaussianDiffusion, UNet, ddim, ddpm, linear_schedule, sample
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)
-STEPS = 200
-diffusion = GaussianDiffusion(linear_schedule(STEPS, 5e-4, 0.1))
 
 
-def bare(network: object, shape: tuple[int, ...]) -> None:
-    with torch.inference_mode():
-        x, t = torch.randn(shape, device=device), torch.ones(shape[0], dtype=int, device=device)
-        for _ in range(STEPS):
-            network(x, t)
+class Nothing(nn.Module):
+    """Returns what it is given; the attributes are those denoising-diffusion-pytorch asks for."""
+
+    channels = out_dim = 1
+    self_condition = False
+
+    def forward(self, x: Tensor, t: Tensor, _: None = None) -> Tensor:
+        return x
+
+
+@torch.inference_mode()
+def bare(network: nn.Module, steps: int, images: int) -> None:
+    x, t = torch.randn(images, 1, 8, 8, device=device), torch.ones(images, dtype=int, device=device)
+    for _ in range(steps):
+        network(x, t)
+
+
+def ours(network: nn.Module, size: int, steps: int, fast: bool) -> Callable[[int], Tensor]:
+    diffusion = GaussianDiffusion(linear_schedule() if fast else linear_schedule().rescaled(steps))
+    how = partial(ddim, steps=steps) if fast else ddpm
+    return lambda n: sample(diffusion, network, (n, 1, size, size), how, device=device)
 
 
 print(machine())
-print(f"{STEPS} steps each")
-for name, network, shape in (
-    ("a network that does nothing", lambda x, t: x, (16, 1, 8, 8)),
-    ("UNet(8, width=16), 16 images", UNet(8, 1, 16).to(device).eval(), (16, 1, 8, 8)),
-    ("UNet(8, width=16), 64 images", UNet(8, 1, 16).to(device).eval(), (64, 1, 8, 8)),
+steps = 200
+for label, network, images in (
+    ("a network that does nothing", Nothing(), 16),
+    ("UNet(8, width=16)", UNet(8, 1, 16).to(device).eval(), 16),
+    ("UNet(8, width=16)", UNet(8, 1, 16).to(device).eval(), 64),
 ):
-    print(name)
-    compare({
-        "bare": lambda n=network, s=shape: bare(n, s),
-        "ddpm": lambda n=network, s=shape: sample(diffusion, n, s, device=device),
-        "ddim": lambda n=network, s=shape: sample(
-            diffusion, n, s, ddim, steps=STEPS, device=device
-        ),
-    })  # fmt: skip
+    draws = {"bare": partial(bare, network, steps)}
+    for kind, fast in (("ddpm", False), ("ddim", True)):
+        draws[f"ours, {kind}"] = ours(network, 8, steps, fast)
+        if isinstance(network, Nothing):
+            draws[f"diffusers, {kind}"] = diffusers_sampler(network, 8, steps, fast, device)
+            draws[f"d.-d.-pytorch, {kind}"] = their_sampler(network, 8, steps, fast, device)
+    print(f"{steps} steps around {label}, {images} images")
+    compare({name: partial(draw, images) for name, draw in draws.items()})
+
+size, width, mults, images, steps = 16, 32, (1, 2, 4), 16, 20
+theirs = lucidrains().Unet(dim=width, dim_mults=mults, channels=1).to(device).eval()
+like = diffusers_unet(size, 1, width, mults).to(device).eval()
+paper = UNet(size, 1, width, mults).to(device).eval()
+note = UNet.note(size, 1, width=width, mults=mults).to(device).eval()
+for kind, fast in (("ddpm", False), ("ddim", True)):
+    draws = {
+        "denoising-diffusion-pytorch": their_sampler(theirs, size, steps, fast, device),
+        "diffusers": diffusers_sampler(like, size, steps, fast, device),
+        "ours, note": ours(note, size, steps, fast),
+        "ours, paper": ours(paper, size, steps, fast),
+    }
+    print(f"{images} images of 1x{size}x{size} in {steps} steps of {kind}, width {width}")
+    compare({name: partial(draw, images) for name, draw in draws.items()})

@@ -183,7 +183,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         shape = "b (three heads d) h w -> three b heads (h w) d"
-        q, k, v = rearrange(self.qkv(self.norm(x)), shape, three=3, heads=self.heads)
+        qkv = rearrange(self.qkv(self.norm(x)), shape, three=3, heads=self.heads)
+        # Kernels that never write the N x N weights down want the d numbers of a pixel in a row.
+        q, k, v = qkv.contiguous()
         return x + self.out(rearrange(attend(q, k, v), "b a (h w) d -> b (a d) h w", h=x.shape[2]))
 
 

@@ -227,6 +227,17 @@ def looked_at(attention: Attention, x: Tensor, heads: int, d: int) -> Tensor:
     return out
 
 
+def test_attention_keeps_no_matrix_of_pixels_for_the_way_back() -> None:
+    # 32 x 32 pixels: a million weights of pairs, which the fast kernels compute again instead.
+    kept: list[int] = []
+    attention, x = Attention(8), torch.randn(1, 8, 32, 32)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t.numel()) or t, lambda t: t
+    ):
+        attention(x)
+    assert 0 < max(kept) < 32**4 / 10
+
+
 def test_attention_starts_as_the_identity_in_the_paper_only() -> None:
     x = torch.randn(2, 8, 4, 4)
     assert_close(Attention(8)(x), x, rtol=0, atol=0)

@@ -296,6 +296,20 @@ def test_short_floats_change_the_loss_a_little() -> None:
     assert ends["bfloat16"] != ends["float32"]
 
 
+def test_the_layout_changes_no_loss() -> None:
+    losses = []
+    for precision, layout in (("float32", None), ("float32", True), ("bfloat16", None)):
+        torch.manual_seed(0)
+        model = UNet(size=8, width=8)
+        config = TrainConfig(steps=5, batch=8, precision=precision, channels_last=layout)
+        images = torch.linspace(-1, 1, 16 * 64).view(16, 1, 8, 8)
+        steps = list(train(model, GaussianDiffusion(linear_schedule()), images, config))
+        losses.append(torch.stack([step.loss for step in steps]))
+        weight = model.middle_out.conv1.weight  # one with more than one channel on either side
+        assert weight.is_contiguous() != bool(layout), (precision, layout)
+    assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-5)
+
+
 def test_precision_by_size_and_device() -> None:
     assert pick_precision(small(), "auto") == torch.float32
     with pytest.raises(ValueError, match="precision float16 needs a GPU, got a network on cpu"):
