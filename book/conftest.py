@@ -14,3 +14,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         notebook: Any = item.parent
         if hasattr(notebook, "skip_compare"):
             notebook.skip_compare += ("image/svg+xml", "stderr")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    failed = terminalreporter.stats.get("failed", [])
+    names = {report.nodeid.split("::")[0] for report in failed}
+    names = {name for name in names if name.endswith(".ipynb")}
+    if names:
+        terminalreporter.write_line(
+            f"{', '.join(sorted(names))}: a cell fails, or prints what is not committed. If what "
+            "it prints now is right, run `make notebooks`, read the prose beside the cell, and "
+            "commit both."
+        )

@@ -68,9 +68,10 @@ def main() -> int:
             after = versions(python)
             moved = [n for n in before if after.get(n) != before[n]]
             bad = done.returncode or moved or seconds > LIMIT or not note
-            said = f"install {seconds:.0f} s, chapter {took:.0f} s; {note}"
+            changed = f"; changed {', '.join(moved)}" if moved else ""
             print(
-                f"{chapter.name}: {said}{', changed ' + ', '.join(moved) if moved else ''}; {note}"
+                f"{chapter.name}: install {seconds:.0f} s, chapter {took:.0f} s{changed}; {note}",
+                flush=True,
             )
             if bad:
                 failed.append(chapter.name)

@@ -1,6 +1,7 @@
 """What every chapter has, read from its source: labels, figures, exercises, a Colab cell."""
 
 import ast
+import difflib
 import importlib.util
 import re
 import sys
@@ -16,6 +17,8 @@ from ddpm_lite.checks import CHECKERS
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
 PAGES = [*CHAPTERS, *sorted((ROOT / "book").glob("*.md"))]
+FIGURE = '{"mystnb": {"figure": {"name": "fig-...", "caption": "..."}}}'
+ALT = '{"mystnb": {"image": {"alt": "..."}}}'
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 
 
@@ -48,6 +51,30 @@ def test_every_numbered_equation_has_its_function() -> None:
     assert len(labels()) == len(set(labels())), "an equation label is used twice"
     assert cited - set(labels()) == set(), "docstrings cite equations that no chapter has"
     assert set(labels()) - cited == set(), "equations that no docstring names"
+
+
+def targets() -> set[str]:
+    """What pages may refer to: equations, figures, theorems and the like, and headings."""
+    text = "\n".join(map(prose, PAGES))
+    figures = {
+        cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        for path in CHAPTERS
+        for cell in cells(path, "code")
+    }
+    return {*labels(), *re.findall(r"^:(?:label|name): (\S+)", text, re.M), *figures} - {None}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_every_reference_has_its_target(path: Path) -> None:
+    known = targets()
+    where = {"eq": "behind the closing $$, as in $$ (eq-name)", "numref": "in its cell's metadata"}
+    for role, label in re.findall(r"\{(eq|numref|prf:ref)\}`([^`<]+)`", prose(path)):
+        near = difflib.get_close_matches(label, known, 1)
+        assert label in known, (
+            f"{path.name} refers to {role} {label!r}, which no page has"
+            + (f"; did you mean {near[0]!r}?" if near else ".")
+            + f" A label stands {where.get(role, 'in its block, as :label: name')}."
+        )
 
 
 def test_the_ledger_is_complete() -> None:
@@ -92,7 +119,9 @@ def test_the_first_cell_installs_on_colab(path: Path) -> None:
 @chapters
 def test_outputs_are_text_and_were_run(path: Path) -> None:
     code = cells(path, "code")
-    assert [c.execution_count for c in code] == list(range(1, len(code) + 1)), "run make notebooks"
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1)), (
+        f"{path.name} was not run from top to bottom: run `make notebooks`, and commit it"
+    )
     for cell in code:
         for output in cell.outputs:
             assert output.output_type != "error"
@@ -107,9 +136,13 @@ def test_every_figure_has_number_caption_and_alternative_text(path: Path) -> Non
         if not any("<Figure" in str(output.get("data")) for output in cell.outputs):
             continue
         meta = cell.metadata.get("mystnb", {})
-        where = f"{path.stem}, cell {cell.id}"
-        assert {"name", "caption"} <= set(meta.get("figure", {})), f"{where}: name and caption"
-        assert len(meta.get("image", {}).get("alt", "")) > 40, f"{where}: say what it shows"
+        where = f"{path.name}, cell {cell.id}, draws a figure"
+        assert {"name", "caption"} <= set(meta.get("figure", {})), (
+            f"{where}: put its name and caption into the cell's metadata, {FIGURE}"
+        )
+        assert len(meta.get("image", {}).get("alt", "")) > 40, (
+            f"{where}: say what it shows in the cell's metadata, {ALT}"
+        )
         names.append(meta["figure"]["name"])
     assert names
     assert len(names) == len(set(names))
@@ -120,7 +153,10 @@ def test_every_widget_has_alternative_text_for_its_still(path: Path) -> None:
     for cell in cells(path, "code"):
         if any("An interactive figure" in str(output.get("data")) for output in cell.outputs):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-            assert len(alt) > 40, f"{path.stem}, cell {cell.id}: say what the still shows"
+            assert len(alt) > 40, (
+                f"{path.name}, cell {cell.id}, has a widget: say what its still shows in the "
+                f"cell's metadata, {ALT}"
+            )
 
 
 @chapters
@@ -144,7 +180,7 @@ def test_exercises_have_checkers_and_solutions(path: Path) -> None:
     number = int(path.stem[:2])
     text = prose(path)
     exercises = re.findall(r":::\{exercise\}.*\n:label: (ex-\d+-\d+)", text)
-    assert len(exercises) >= 3
+    assert len(exercises) >= 3, f"{path.name} has {len(exercises)} exercises, three are the least"
     assert exercises == [f"ex-{number}-{i}" for i in range(1, len(exercises) + 1)]
     solved = set(re.findall(r":::\{solution\} (ex-\d+-\d+)\n:class: dropdown", text))
     tried = set()
@@ -158,8 +194,16 @@ def test_exercises_have_checkers_and_solutions(path: Path) -> None:
             else:
                 assert "replace the dots" in output.text
                 tried.add(which)
-    assert solved == set(exercises)
-    assert tried == {key for key in CHECKERS if key.startswith(f"{number}.")}
+    for label in exercises:
+        which = label.removeprefix("ex-").replace("-", ".")
+        assert label in solved, (
+            f"{path.name}, exercise {which}, has no solution: add a dropdown {{solution}} for one "
+            f"of algebra; for one of code, a cell `# @title Solution {which}` that ends in "
+            f'check("{which}", ...), its checker in ddpm_lite/checks/chapter_{number:02}.py'
+        )
+    assert solved == set(exercises), f"{path.name}: solutions of exercises that are not there"
+    checkers = {key for key in CHECKERS if key.startswith(f"{number}.")}
+    assert tried == checkers, f"{path.name}: a reader tries {tried}, checkers exist for {checkers}"
 
 
 def test_one_address() -> None:

@@ -112,6 +112,14 @@ def test_a_still_goes_along_and_leaves_no_trace(kind: type[Widget]) -> None:
     assert dict(plt.rcParams) == before
 
 
+def test_a_widget_without_a_still_says_what_is_missing() -> None:
+    class Bare(Widget):
+        _esm = "export default { render() {} }"
+
+    with pytest.raises(NotImplementedError, match=r"Bare needs a method still\(\)"):
+        Bare()._repr_mimebundle_()
+
+
 @pytest.mark.parametrize("kind", every_widget())
 def test_the_module_stands_alone(kind: type[Widget]) -> None:
     esm = kind()._esm

@@ -1,6 +1,5 @@
 """What every widget of the family is: one module, one look, and a still picture of itself."""
 
-from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,12 @@ class Widget(anywidget.AnyWidget):
 
     _css = style
 
-    @abstractmethod
     def still(self) -> Figure:
         """The widget at its present settings, as a figure in the book's style."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method still() that returns a figure of what it "
+            "shows: print has it, and pages without JavaScript"
+        )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
