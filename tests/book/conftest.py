@@ -100,8 +100,8 @@ def visit(browser: Browser) -> Iterator[Open]:
 
 
 @pytest.fixture
-def view(request: pytest.FixtureRequest, base: str, visit: Open) -> Page:
-    """The PAGE of the test's module, once its first widget runs."""
-    page = visit(f"{base}/{request.module.PAGE}")
+def view(request: pytest.FixtureRequest, server: str, visit: Open) -> Page:
+    """The PAGE of the module, once its first widget runs; test_pages.py opens it as a file too."""
+    page = visit(f"{server}/{request.module.PAGE}")
     page.wait_for_selector(".widget-host[data-ready]")
     return page

@@ -21,6 +21,16 @@ def test_no_error_and_nothing_from_outside(page: str, base: str, visit: Open) ->
     view.wait_for_load_state("networkidle")
     assert page == "search.html" or view.locator("article h1").count() == 1
     assert view.locator("article img:not([alt])").count() == 0
+    for host in view.locator(".widget-host").all():
+        ready = host.and_(view.locator("[data-ready]"))
+        ready.wait_for()
+        slider = ready.locator("input[type=range]:not([disabled]):visible").first
+        slider.focus()
+        said = ready.inner_text()
+        view.keyboard.press("PageUp")
+        if ready.inner_text() == said:  # it was at its end
+            view.keyboard.press("PageDown")
+        assert ready.inner_text() != said
 
 
 @pytest.mark.parametrize("page", PAGES)

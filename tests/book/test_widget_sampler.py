@@ -52,8 +52,8 @@ IN_A_NOTEBOOK = """async (state) => {
 
 
 @pytest.fixture
-def view(base: str, visit: Open) -> Page:
-    page = visit(f"{base}/{PAGE}")
+def view(server: str, visit: Open) -> Page:
+    page = visit(f"{server}/{PAGE}")
     page.wait_for_function(READY)
     return page
 
@@ -215,8 +215,10 @@ def test_nothing_is_loaded_before_it_is_asked_for(server: str, bare: Page) -> No
     assert len([url for url in asked if "models/" in url]) == 1
 
 
-def test_it_draws_what_python_draws(view: Page) -> None:
-    """Through button, script, worker and canvas, to the last grey level but one."""
+def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
+    """Through button, script, worker and canvas, to the last grey level but one; as a file too."""
+    view = visit(f"{base}/{PAGE}")
+    view.wait_for_function(READY)
     sampled(view)
     assert words(view).startswith("Done: 4 images in 10 steps in your browser, ")
     network, diffusion = load("digits")
