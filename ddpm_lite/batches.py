@@ -122,7 +122,7 @@ def check_data(data: Tensor, levels: int | None) -> None:
 def mixed(seed: int, step: int, stream: int) -> int:
     """One well-mixed number for each seed, step and stream."""
     sequence = np.random.SeedSequence([seed, step, stream])
-    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+    return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextmanager

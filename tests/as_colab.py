@@ -94,7 +94,7 @@ def environment(folder: Path, bounds: str) -> Path:
             wanted.append(oldest if bounds == "oldest" else requirement)
     torch = re.search(r"^torch==\S+", (ROOT / "requirements.txt").read_text(), re.M)
     assert torch is not None
-    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, torch[0], "ipykernel", "nbclient", *wanted], check=True)
     return python
 
