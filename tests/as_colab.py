@@ -5,7 +5,7 @@
 Makes a new environment with torch, ipykernel and the packages that Colab has, at the oldest or
 newest version that pyproject.toml admits. The first cell of each chapter then installs the
 package from a git address, which is this clone's. Fails if a cell fails, if that cell takes more
-than a minute or does not say which device it found, or if what was installed before has changed.
+than a minute or does not say which device it found, or if torch, numpy, matplotlib, ipywidgets or the kernel has changed.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 THERE = ("numpy", "matplotlib", "ipywidgets", "scikit-learn", "einops", "safetensors", "tqdm")
+KEPT = ("torch", "numpy", "matplotlib", "ipywidgets", "ipykernel")  # are not to be touched
 LIMIT = 60
 
 # In the new environment: run one notebook in the folder it stands in; the seconds of its first
@@ -66,7 +67,7 @@ def main() -> int:
             result = done.stdout.splitlines()[-1] if done.returncode == 0 else "[0, 0, null]"
             seconds, took, note = json.loads(result)
             after = versions(python)
-            moved = [n for n in before if after.get(n) != before[n]]
+            moved = [n for n in KEPT if after.get(n) != before[n]]
             bad = done.returncode or moved or seconds > LIMIT or not note
             changed = f"; changed {', '.join(moved)}" if moved else ""
             print(
