@@ -5,7 +5,7 @@
 Makes a new environment with torch, ipykernel and the packages that Colab has, at the oldest or
 newest version that pyproject.toml admits. The first cell of each chapter then installs the
 package from a git address, which is this clone's. Fails if a cell fails, if that cell takes more
-than a minute or does not say which device it found, or if torch, numpy, matplotlib, ipywidgets or the kernel has changed.
+than a minute or does not say which device it found, or if a package in KEPT has changed.
 """
 
 import argparse
