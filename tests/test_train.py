@@ -225,6 +225,17 @@ def test_parts_of_a_batch_make_its_gradient() -> None:
     assert_close(ends[0], ends[1], rtol=1e-9, atol=1e-9)
 
 
+def test_the_gradient_is_held_at_its_norm() -> None:
+    found = []
+    for clip in (math.inf, 1e-3):
+        config = TrainConfig(steps=1, batch=16, clip_norm=clip)
+        (step,) = train(small(), GaussianDiffusion(linear_schedule()), DIGITS, config)
+        found.append(torch.cat([p.grad.flatten() for p in step.state.model.parameters()]))
+    whole, held = found
+    assert whole.norm() > 0.01
+    assert_close(held, whole * 1e-3 / whole.norm(), rtol=1e-3, atol=1e-7)
+
+
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     """Gloo on the CPU: the same three steps, whole and shared; rank 1 starts with other weights."""
 
