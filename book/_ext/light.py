@@ -30,6 +30,12 @@ CODE = re.compile(r"\\{1,2}([ef][0-9a-f]{3})\b")
 PRIVATE = re.compile("[\ue000-\uf8ff]")
 
 
+# A symbol with an index, as a title's mathematics stands in the search index.
+TITLE_MATH = re.compile(
+    r'<span class=\\"math [^>]*>\\\\\((\w)_\{?([^}\\]+)\}?\\\\\)</span>'
+)
+
+
 def choose_scripts(
     app: Sphinx,
     pagename: str,
@@ -62,6 +68,11 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         )
         if slim != text:
             page.write_text(slim)
+    index = out / "searchindex.js"
+    # Search shows titles as they stand in its index, and loads no MathJax.
+    index.write_text(
+        TITLE_MATH.sub(r"<i>\1</i><sub>\2</sub>", index.read_text())
+    )
     for script in (out / "_static/scripts").glob("fontawesome*"):
         script.unlink()
     used = icons(out)
