@@ -87,6 +87,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_the_new_file_comes_whole(tmp_path: Path) -> None:
+    """Who has the old file open keeps the old one, and never sees half of the new."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        with written_aside(path) as aside:
+            aside.write_text("new")
+        assert (reader.read(), path.read_text()) == ("old", "new")
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     """/dev/full takes no byte: the error is the system's own, and the old weights stay."""
     path = tmp_path / "a.safetensors"

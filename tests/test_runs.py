@@ -157,6 +157,14 @@ def test_a_broken_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
         list(Run(tmp_path, every=3).train(small(), DIFFUSION, DATA, config))
 
 
+def test_steps_taken_again_are_logged_once(tmp_path: Path) -> None:
+    run, config = Run(tmp_path, every=3, log_every=1), TrainConfig(steps=6, batch=8)
+    list(run.train(small(), DIFFUSION, DATA, config))
+    (tmp_path / "state-00000006.pt").unlink()
+    list(run.train(small(), DIFFUSION, DATA, config))
+    assert [row["step"] for row in run.rows()] == [1, 2, 3, 4, 5, 6]
+
+
 def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
     network = small()
     steps = Run(tmp_path, every=2).train(network, DIFFUSION, DATA, TrainConfig(steps=9, batch=8))
