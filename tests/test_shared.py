@@ -108,6 +108,20 @@ def test_bits_are_those_of_the_bound() -> None:
     assert found.standard_error == pytest.approx(spread, rel=0.3)
 
 
+def test_clipping_is_passed_on() -> None:
+    class Nothing(Known):
+        def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+            return torch.zeros_like(xt)  # no noise: the guess at x0 is far outside [-1, 1]
+
+    images, bits = digits()[0][:40], []
+    for clip in (True, False):
+        torch.manual_seed(0)
+        terms = elbo(DIFFUSION, Nothing(), images, clip=clip)
+        bits.append(codelength(DIFFUSION, Nothing(), images, clip=clip).total)
+        assert bits[-1] == pytest.approx(terms.bits_per_dim.mean().item(), rel=0.05)
+    assert bits[1] > 1.5 * bits[0]
+
+
 def test_bad_numbers() -> None:
     for name, n, batch in (("n", 0, 2), ("batch", 3, 0)):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
