@@ -28,8 +28,10 @@ ICON_RULE = re.compile(
 ICON_NAME = re.compile(r"fa-([\w-]+)")
 CODE = re.compile(r"\\{1,2}([ef][0-9a-f]{3})\b")
 PRIVATE = re.compile("[\ue000-\uf8ff]")
-
-
+# For a search while one types, which is off: the search page has its own.
+SEARCH_SCRIPT = re.compile(
+    r'\s*<script src="[^"]*(searchtools|language_data|searchindex)\.js"></script>'
+)
 # A symbol with an index, as a title's mathematics stands in the search index.
 TITLE_MATH = re.compile(
     r'<span class=\\"math [^>]*>\\\\\((\w)_\{?([^}\\]+)\}?\\\\\)</span>'
@@ -66,6 +68,8 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         slim = (
             ICON_SCRIPT.sub("", text).replace(SIDEBAR, LANDMARK).replace(*ENTRY)
         )
+        if page.name != "search.html":
+            slim = SEARCH_SCRIPT.sub("", slim)
         if slim != text:
             page.write_text(slim)
     index = out / "searchindex.js"

@@ -20,6 +20,7 @@ def test_no_error_and_nothing_from_outside(page: str, base: str, visit: Open) ->
     view = visit(f"{base}/{page}")
     view.wait_for_load_state("networkidle")
     assert page == "search.html" or view.locator("article h1").count() == 1
+    assert (page == "search.html") == bool(view.locator("script[src*=searchindex]").count())
     assert view.locator("article img:not([alt])").count() == 0
     for host in view.locator(".widget-host").all():
         ready = host.and_(view.locator("[data-ready]"))
