@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 BACKTICKS = re.compile(r":\w+:`[^`]+`|``[^`]+``|`([^`]+)`")
 CHAPTER = re.compile(r"book/\d\d-")
 WORDS_A_MINUTE, LINES_A_MINUTE = 200, 30
+NOT_FOUND = """<h1>Page not found</h1>
+<p>Nothing is at this address; it may have moved. The chapters are listed in the menu, and the
+search field finds words, functions and equations by name.</p>"""
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -40,6 +43,7 @@ def configure(app: Sphinx, config: Config) -> None:
     # Where the book is published: the workflow knows, and no file of the repository.
     config.html_baseurl = config.ogp_site_url = os.environ.get("BOOK_URL", "")
     config.notfound_urls_prefix = urlsplit(config.html_baseurl).path or "/"
+    config.notfound_context = {"title": "Page not found", "body": NOT_FOUND}
     # The cache of executed chapters knows their cells only; tie it to what they import as well.
     package = _fingerprint(ROOT / "requirements.txt", ROOT / "ddpm_lite")
     config.nb_execution_cache_path = str(
