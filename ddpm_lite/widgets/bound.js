@@ -184,12 +184,7 @@ function render({ model, el: root }) {
   bind(model, "variance", variance, { read: String, event: "change" });
   onAny(model, ["T", "beta_end", "std", "variance"], compute, draw);
   onAny(model, ["t"], draw);
-  T.input.addEventListener("input", () => {
-    if (model.get("t") > model.get("T")) {
-      model.set("t", model.get("T"));
-      model.save_changes();
-    }
-  });
+  takeTimeAlong(model, T);
 
   compute();
   draw();

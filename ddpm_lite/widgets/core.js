@@ -246,6 +246,21 @@ function onAny(model, traits, ...actions) {
   for (const trait of traits) model.on(`change:${trait}`, () => actions.forEach((act) => act()));
 }
 
+/** Other noise: the next seed. */
+function nextSeed(model) {
+  model.set("seed", (model.get("seed") + 1) % 2 ** 31);
+  model.save_changes();
+}
+
+/** A chain that is made shorter takes t along. */
+function takeTimeAlong(model, T) {
+  T.input.addEventListener("input", () => {
+    if (model.get("t") <= model.get("T")) return;
+    model.set("t", model.get("T"));
+    model.save_changes();
+  });
+}
+
 /** What the widget shows, in words: at once below it, and spoken once the hand is still. */
 function wording(root) {
   const words = el("p", { className: "ddpm-words" });

@@ -157,10 +157,7 @@ function render({ model, el: root }) {
   bind(model, "objective", objective, { read: String, event: "change" });
   onAny(model, ["seed", "picture", "objective"], newQuestion, draw);
   onAny(model, ["t"], draw);
-  fresh.addEventListener("click", () => {
-    model.set("seed", (model.get("seed") + 1) % 2 ** 31);
-    model.save_changes();
-  });
+  fresh.addEventListener("click", () => nextSeed(model));
 
   newQuestion();
   draw();

@@ -123,16 +123,8 @@ function render({ model, el: root }) {
   onAny(model, ["T", "beta_start", "beta_end", "kind"], newSchedule, draw);
   onAny(model, ["seed", "picture"], newNoise, draw);
   onAny(model, ["t"], draw);
-  fresh.addEventListener("click", () => {
-    model.set("seed", (model.get("seed") + 1) % 2 ** 31);
-    model.save_changes();
-  });
-  T.input.addEventListener("input", () => {
-    if (model.get("t") > model.get("T")) {
-      model.set("t", model.get("T"));
-      model.save_changes();
-    }
-  });
+  fresh.addEventListener("click", () => nextSeed(model));
+  takeTimeAlong(model, T);
 
   newSchedule();
   newNoise();

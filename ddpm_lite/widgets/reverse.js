@@ -234,16 +234,8 @@ function render({ model, el: root }) {
   onAny(model, ["beta", "xt"], drawStep);
   onAny(model, ["T", "seed"], walk);
   onAny(model, ["t", "T", "seed"], drawSwarm);
-  fresh.addEventListener("click", () => {
-    model.set("seed", (model.get("seed") + 1) % 2 ** 31);
-    model.save_changes();
-  });
-  T.input.addEventListener("input", () => {
-    if (model.get("t") > model.get("T")) {
-      model.set("t", model.get("T"));
-      model.save_changes();
-    }
-  });
+  fresh.addEventListener("click", () => nextSeed(model));
+  takeTimeAlong(model, T);
 
   drawPrices();
   drawStep();

@@ -377,8 +377,7 @@ function render({ model, el: root }) {
     show(Math.max(0, shown - 1));
   });
   fresh.addEventListener("click", () => {
-    model.set("seed", (get("seed") + 1) % 2 ** 31);
-    model.save_changes();
+    nextSeed(model);
     go();
   });
   stop.input.addEventListener("input", () => {
