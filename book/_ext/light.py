@@ -32,10 +32,11 @@ PRIVATE = re.compile("[\ue000-\uf8ff]")
 SEARCH_SCRIPT = re.compile(
     r'\s*<script src="[^"]*(searchtools|language_data|searchindex)\.js"></script>'
 )
-# A symbol with an index, as a title's mathematics stands in the search index.
+# A symbol with an index, in a title: as in a page, or with escapes, as in the search index.
 TITLE_MATH = re.compile(
-    r'<span class=\\"math [^>]*>\\\\\((\w)_\{?([^}\\]+)\}?\\\\\)</span>'
+    r'<span class=\\?"math [^>]*>\\+\((\w)_\{?([^}\\]+)\}?\\+\)</span>'
 )
+TITLE_HTML = r"<i>\1</i><sub>\2</sub>"
 
 
 def choose_scripts(
@@ -68,15 +69,14 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         slim = (
             ICON_SCRIPT.sub("", text).replace(SIDEBAR, LANDMARK).replace(*ENTRY)
         )
+        if "mathjax/" not in text:  # the page has no mathematics of its own
+            slim = TITLE_MATH.sub(TITLE_HTML, slim)
         if page.name != "search.html":
             slim = SEARCH_SCRIPT.sub("", slim)
         if slim != text:
             page.write_text(slim)
     index = out / "searchindex.js"
-    # Search shows titles as they stand in its index, and loads no MathJax.
-    index.write_text(
-        TITLE_MATH.sub(r"<i>\1</i><sub>\2</sub>", index.read_text())
-    )
+    index.write_text(TITLE_MATH.sub(TITLE_HTML, index.read_text()))
     for script in (out / "_static/scripts").glob("fontawesome*"):
         script.unlink()
     used = icons(out)

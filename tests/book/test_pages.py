@@ -22,6 +22,8 @@ def test_no_error_and_nothing_from_outside(page: str, base: str, visit: Open) ->
     assert page == "search.html" or view.locator("article h1").count() == 1
     assert (page == "search.html") == bool(view.locator("script[src*=searchindex]").count())
     assert view.locator("article img:not([alt])").count() == 0
+    if not view.locator("script[src*=mathjax]").count():
+        assert "\\(" not in view.locator("body").inner_text()
     for host in view.locator(".widget-host").all():
         ready = host.and_(view.locator("[data-ready]"))
         ready.wait_for()
