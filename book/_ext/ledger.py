@@ -69,6 +69,11 @@ def functions(package: Path = ROOT / "ddpm_lite") -> list[Function]:
     return found
 
 
+def sentence(name: str) -> str:
+    """What a test's name says: test_the_paper_s_prior is "the paper's prior"."""
+    return re.sub(r" s\b", "'s", name.removeprefix("test_").replace("_", " "))
+
+
 def proofs(tests: Path = ROOT / "tests") -> dict[str, list[Test]]:
     """For each function named by `proves`, the tests that do."""
     found: dict[str, list[Test]] = {}
@@ -137,8 +142,7 @@ class Ledger(SphinxDirective):
                 (t.file, t.name): t.line for _, found in pairs for t in found
             }
             links = " · ".join(
-                f"[{name.removeprefix('test_').replace('_', ' ')}]"
-                f"({source}/tests/{file}#L{line})"
+                f"[{sentence(name)}]({source}/tests/{file}#L{line})"
                 for (file, name), line in tests.items()
             )
             equation = key if paper else f"{{eq}}`{key}`"
