@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
-from peers import lucidrains
+from peers import lucidrains, their_step
 from timing import machine
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, cosine_schedule, ddim, sample, train
 from ddpm_lite.classifier import load_classifier
@@ -39,20 +39,11 @@ def ours(images: Tensor, seed: int) -> Iterator[Draw]:
 
 def theirs(images: Tensor, lr: float) -> Iterator[Draw]:
     """Its U-Net and its diffusion as they come, with its Trainer's step."""
-    from ema_pytorch import EMA
-
     unet = lucidrains().Unet(dim=16, dim_mults=(1, 2), channels=1)
     diffusion = lucidrains().GaussianDiffusion(unet, image_size=8, sampling_timesteps=STEPS)
-    adam = torch.optim.Adam(diffusion.parameters(), lr=lr, betas=(0.9, 0.99))
-    ema = EMA(diffusion, beta=0.995, update_every=10)
-    images = (images + 1) / 2  # it brings them back to [-1, 1] itself
+    step, ema = their_step(diffusion, images, BATCH, lr)
     while True:
-        loss = diffusion(images[torch.randint(len(images), (BATCH,))])
-        loss.backward()
-        nn.utils.clip_grad_norm_(diffusion.parameters(), 1.0)
-        adam.step()
-        adam.zero_grad()
-        ema.update()
+        step()
         yield lambda: ema.ema_model.sample(SAMPLES) * 2 - 1
 
 

@@ -34,15 +34,20 @@ def lucidrains() -> Any:
     return denoising_diffusion_pytorch
 
 
-def their_step(unet: nn.Module, size: int, data: Tensor, batch: int) -> Callable[[], float]:
-    """A training step as the Trainer of denoising-diffusion-pytorch takes it, with its settings."""
+def their_diffusion(unet: nn.Module, size: int, **settings: Any) -> Any:
+    """Its diffusion around a network; the paper's noise and objective, unless told otherwise."""
+    paper = {"objective": "pred_noise", "beta_schedule": "linear"}
+    return lucidrains().GaussianDiffusion(unet, image_size=size, **{**paper, **settings})
+
+
+def their_step(
+    diffusion: nn.Module, data: Tensor, batch: int, lr: float = 1e-4
+) -> tuple[Callable[[], float], Any]:
+    """A training step as the Trainer of denoising-diffusion-pytorch takes it, and its average."""
     from ema_pytorch import EMA
 
-    diffusion = lucidrains().GaussianDiffusion(
-        unet, image_size=size, objective="pred_noise", beta_schedule="linear"
-    )
     diffusion = diffusion.to(data.device)
-    adam = torch.optim.Adam(diffusion.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    adam = torch.optim.Adam(diffusion.parameters(), lr=lr, betas=(0.9, 0.99))
     ema = EMA(diffusion, beta=0.995, update_every=10)
     images = (data + 1) / 2  # it brings them back to [-1, 1] itself
 
@@ -55,22 +60,15 @@ def their_step(unet: nn.Module, size: int, data: Tensor, batch: int) -> Callable
         ema.update()
         return loss.item()  # it shows the loss at every step
 
-    return step
+    return step, ema
 
 
 def their_sampler(
     unet: nn.Module, size: int, steps: int, ddim: bool, device: str
 ) -> Callable[[int], Tensor]:
     """Images by denoising-diffusion-pytorch: ancestral steps, or as many of DDIM's out of 1000."""
-    diffusion = lucidrains().GaussianDiffusion(
-        unet,
-        image_size=size,
-        timesteps=1000 if ddim else steps,
-        sampling_timesteps=steps if ddim else None,
-        objective="pred_noise",
-        beta_schedule="linear",
-    )
-    return diffusion.to(device).eval().sample
+    chain = {"sampling_timesteps": steps} if ddim else {"timesteps": steps}
+    return their_diffusion(unet, size, **chain).to(device).eval().sample
 
 
 def diffusers_sampler(

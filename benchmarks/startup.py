@@ -37,7 +37,7 @@ STEPS = {
     "denoising-diffusion-pytorch": PEER
     + STEP
     + "net = lucidrains().Unet(dim=32, dim_mults=(1, 2, 4), channels=1); "
-    "step = their_step(net, 16, data, 64); [step() for _ in range(3)]",
+    "step, _ = their_step(their_diffusion(net, 16), data, 64); [step() for _ in range(3)]",
     "diffusers": PEER
     + STEP
     + "step = diffusers_step(diffusers_unet(16, 1, 32, (1, 2, 4)), data, 64); "

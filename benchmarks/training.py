@@ -4,21 +4,22 @@
 
 Forward, backward, clipping, optimiser and EMA, each library with the settings of its own trainer.
 "as train picks" is what `train` does when nothing is said: bfloat16 where it pays. The first row is
-the baseline; below 1 is faster. On a GPU, or when named, the paper's network is measured too,
-beside a matrix product, for the share of the matrix rate that its arithmetic reaches.
+the baseline; below 1 is faster. When named, and on a GPU by default, the paper's network is
+measured beside a matrix product, for the share of the matrix rate that its arithmetic reaches.
 """
 
 import sys
 from collections.abc import Callable
 
 import torch
-from peers import diffusers_step, diffusers_unet, lucidrains, their_step
+from peers import diffusers_step, diffusers_unet, lucidrains, their_diffusion, their_step
 from timing import compare, machine
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, linear_schedule, train
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+gpu = device.type == "cuda"
 torch.set_num_threads(1)
 SIZES = {  # size, channels, width, mults, batch, steps a round
     "tiny": (8, 1, 16, (1, 2), 64, 4),
@@ -46,7 +47,8 @@ def count(network: torch.nn.Module) -> str:
 
 
 print(machine())
-for name in [n for n in sys.argv[1:] if n != "ho2020"] or (() if "ho2020" in sys.argv else SIZES):
+names = sys.argv[1:] or [*SIZES, *(["ho2020"] if gpu else [])]
+for name in [n for n in names if n != "ho2020"]:
     size, channels, width, mults, batch, n = SIZES[name]
     data = torch.rand(256, channels, size, size, device=device) * 2 - 1
     theirs = lucidrains().Unet(dim=width, dim_mults=mults, channels=channels).to(device)
@@ -62,23 +64,22 @@ for name in [n for n in sys.argv[1:] if n != "ho2020"] or (() if "ho2020" in sys
           f"theirs {count(theirs)}, note {count(note())}, paper {count(paper())}, "
           f"diffusers {count(like)} parameters")  # fmt: skip
     candidates = {
-        "denoising-diffusion-pytorch": their_step(theirs, size, data, batch),
+        "denoising-diffusion-pytorch": their_step(their_diffusion(theirs, size), data, batch)[0],
         "note, float32": ours(note(), data, batch, precision="float32"),
         "note, bfloat16": ours(note(), data, batch, precision="bfloat16"),
         "paper, float32": ours(paper(), data, batch, precision="float32"),
         "paper, as train picks": ours(paper(), data, batch),
         "diffusers, float32": diffusers_step(like, data, batch),
     }
-    if device.type == "cuda":
+    if gpu:
         candidates["paper, compiled"] = ours(paper(), data, batch, compile=True)
     compare({label: times(step, n) for label, step in candidates.items()})
 
-if device.type == "cuda" or "ho2020" in sys.argv:
+if "ho2020" in names:
     data = torch.rand(4096, 3, 32, 32, device=device) * 2 - 1
     network = UNet.ho2020().to(device)
     with FlopCounterMode(display=False) as flops:
         network(data[:1], torch.ones(1, dtype=int, device=device)).sum().backward()
-    gpu = device.type == "cuda"
     a = torch.randn(*2 * [8192 if gpu else 2048], device=device, dtype=torch.bfloat16)
     compiled = {"compiled": {"compile": True}} if gpu else {}
     for batch in (128, 256, 512) if gpu else (16,):

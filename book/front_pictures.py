@@ -27,6 +27,7 @@ from ddpm_lite import (
     plots,
     train,
 )
+from ddpm_lite.checkpoints import written_aside
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -85,7 +86,8 @@ def card() -> None:
         "Comment": f"book/front_pictures.py; seed {SEED}, {STEPS} steps",
         "Creation Time": datetime.date.today().isoformat(),
     }
-    plt.savefig(CARD, metadata=made)
+    with written_aside(CARD) as aside:
+        plt.savefig(aside, format="png", metadata=made)
     print(CARD)
 
 
@@ -113,16 +115,17 @@ def moving(chromium: str) -> None:
     comment = "book/front_pictures.py, " + datetime.date.today().isoformat()
     exif = Image.Exif()
     exif[0x010E] = comment  # ImageDescription
-    frames[0].save(
-        MOVING,
-        save_all=True,
-        append_images=frames[1:],
-        duration=MILLISECONDS,
-        loop=0,
-        quality=45,
-        method=6,
-        exif=exif,
-    )
+    film = {"append_images": frames[1:], "duration": MILLISECONDS, "loop": 0}
+    with written_aside(MOVING) as aside:
+        frames[0].save(
+            aside,
+            "webp",
+            save_all=True,
+            **film,
+            quality=45,
+            method=6,
+            exif=exif,
+        )
     print(MOVING)
 
 

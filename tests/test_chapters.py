@@ -5,6 +5,7 @@ import difflib
 import importlib.util
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_every_numbered_equation_has_its_function() -> None:
     assert set(labels()) - cited == set(), "equations that no docstring names"
 
 
+@cache
 def targets() -> set[str]:
     """What pages may refer to: equations, figures, theorems and the like, and headings."""
     text = "\n".join(map(prose, PAGES))
