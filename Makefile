@@ -36,14 +36,14 @@ notebooks: $(INSTALLED) ## Re-run every chapter and clean what is committed of i
 	$(BIN)/python book/notebooks.py
 
 weights: $(INSTALLED) ## Train and measure the weights that come with the package
-	$(BIN)/python -m ddpm_lite.classifier
+	$(BIN)/python -m ddpm_lite.quality.classifier
 	$(BIN)/python book/weights.py
 
 # Every result has a file of its own in _build/results: what is there is not made again.
 results: $(INSTALLED) ## Measure the tables that come with the package; takes long, goes on after a stop
-	$(BIN)/python -m ddpm_lite.studies --out _build/results
-	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.shipped --out _build/results
-	cp _build/results/*.json ddpm_lite/stored/
+	$(BIN)/python -m ddpm_lite.experiments.studies --out _build/results
+	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.experiments.measured --out _build/results
+	cp _build/results/*.json ddpm_lite/experiments/stored/
 
 bench: $(INSTALLED) ## Measure against other implementations, side by side
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt

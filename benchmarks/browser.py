@@ -19,9 +19,9 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from ddpm_lite import digits, load
-from ddpm_lite.classifier import load_classifier
-from ddpm_lite.evaluation import evaluate_samples
-from ddpm_lite.export import RUNNER, browser_script, float16_weights
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.quality.evaluation import evaluate_samples
+from ddpm_lite.runs.export import RUNNER, browser_script, float16_weights
 from ddpm_lite.widgets.sampler import walk
 
 ROUNDS = 7

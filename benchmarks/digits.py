@@ -21,9 +21,9 @@ from timing import machine
 from torch import Tensor
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, cosine_schedule, ddim, sample, train
-from ddpm_lite.classifier import load_classifier
-from ddpm_lite.data import digits
-from ddpm_lite.evaluation import evaluate_samples, real_floor
+from ddpm_lite.images.data import digits
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
 
 SAMPLES, STEPS, BATCH = 500, 100, 64
 Draw = Callable[[], Tensor]

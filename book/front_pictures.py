@@ -27,7 +27,7 @@ from ddpm_lite import (
     plots,
     train,
 )
-from ddpm_lite.checkpoints import written_aside
+from ddpm_lite.system.files import written_aside
 from PIL import Image
 from playwright.sync_api import sync_playwright
 

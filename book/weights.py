@@ -1,7 +1,7 @@
 """Make the weights that come with the package again, each with its card: `make weights`.
 
 Trains by the recipe of the same name, going on where it stopped, then measures. The
-classifier, whose features the distances are in, is made by `python -m ddpm_lite.classifier`.
+classifier, whose features the distances are in, is made by `python -m ddpm_lite.quality.classifier`.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from ddpm_lite import ddim, digits, nearest_ratio
-from ddpm_lite.checkpoints import WEIGHTS, about, load, written_aside
-from ddpm_lite.classifier import load_classifier
-from ddpm_lite.cli import main as ddpm_lite
-from ddpm_lite.evaluation import evaluate_samples, real_floor
-from ddpm_lite.grids import grid, write_png
-from ddpm_lite.runs import Run
-from ddpm_lite.shared import codelength, draw
+from ddpm_lite.images.grids import grid, write_png
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
+from ddpm_lite.runs.checkpoints import about, load
+from ddpm_lite.runs.cli import main as ddpm_lite
+from ddpm_lite.runs.many import codelength, draw
+from ddpm_lite.runs.run import Run
+from ddpm_lite.system.files import WEIGHTS, written_aside
 from torch import Tensor
 
 NAME = "digits"

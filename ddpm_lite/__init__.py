@@ -1,25 +1,25 @@
 """DDPM, equation by equation: denoising diffusion in a few readable files."""
 
+from ddpm_lite._moved import keep_old_names
 from ddpm_lite._version import __version__
-from ddpm_lite.checkpoints import load, save_model
-from ddpm_lite.data import digits, from_model_range, photograph, to_model_range
-from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.elbo import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
-from ddpm_lite.evaluation import RealFloor, SampleScores, evaluate_samples, real_floor
+from ddpm_lite.bound import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
+from ddpm_lite.diffusion import GaussianDiffusion, Prediction
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
-from ddpm_lite.images import ImageSet, load_images
-from ddpm_lite.interop import ZeroBased, load_diffusers
-from ddpm_lite.metrics import (
+from ddpm_lite.images.data import digits, from_model_range, photograph, to_model_range
+from ddpm_lite.images.sets import ImageSet, load_images
+from ddpm_lite.oracle import Oracle, oracle_bound, reverse_marginals
+from ddpm_lite.quality.evaluation import RealFloor, SampleScores, evaluate_samples, real_floor
+from ddpm_lite.quality.metrics import (
     frechet_distance,
     inception_score,
     moments,
     nearest_distance,
     nearest_ratio,
 )
-from ddpm_lite.oracle import Oracle, oracle_bound, reverse_marginals
-from ddpm_lite.reverse import Prediction, ReverseProcess
-from ddpm_lite.runs import Run
+from ddpm_lite.runs.checkpoints import load, save_model
+from ddpm_lite.runs.interop import ZeroBased, load_diffusers
+from ddpm_lite.runs.run import Run
 from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
 from ddpm_lite.schedule import (
     NoiseSchedule,
@@ -28,8 +28,11 @@ from ddpm_lite.schedule import (
     sigmoid_schedule,
     spaced_times,
 )
-from ddpm_lite.train import TrainConfig, TrainStep, train
-from ddpm_lite.unet import UNet, time_embedding
+from ddpm_lite.training import TrainConfig, TrainStep, train
+from ddpm_lite.unet import UNet, UNetConfig, time_embedding
+
+ReverseProcess = GaussianDiffusion  # its name in 0.1
+keep_old_names()
 
 __all__ = [
     "ELBO",
@@ -48,6 +51,7 @@ __all__ = [
     "TrainConfig",
     "TrainStep",
     "UNet",
+    "UNetConfig",
     "ZeroBased",
     "__version__",
     "cosine_schedule",

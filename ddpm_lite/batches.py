@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddpm_lite.processes import rank, world
+from ddpm_lite.images.data import scaled
+from ddpm_lite.system.processes import rank, world
 
-__all__ = ["Batch", "Draw", "check_data", "mixed", "place", "seeded"]
+__all__ = ["Batch", "Draw", "check_data", "derive_seed", "mixed", "place", "seeded", "to_device"]
 
 
 class Batch(NamedTuple):
@@ -59,7 +60,7 @@ class Draw:
         labels: Tensor | None = None,
         drop_label: float = 0.0,
     ):
-        self.data, self.T, self.levels = place(data, device), T, levels
+        self.data, self.T, self.levels = to_device(data, device), T, levels
         self.batch, self.flip, self.seed = batch, flip, seed
         self.layout, self.device = layout, device
         self.labels = None if labels is None else labels.to(self.data.device)
@@ -69,13 +70,13 @@ class Draw:
 
     def __call__(self, step: int) -> Batch:
         n, device = self.batch, self.device
-        seed = mixed(self.seed, step, 0)
+        seed = derive_seed(self.seed, step, 0)
         where, random = self.where.manual_seed(seed), self.random.manual_seed(seed + 1)
         mine = slice(rank(), None, world())
         index = torch.randint(len(self.data), (n,), device=self.data.device, generator=where)
         x0 = self.data[index[mine]].to(device, non_blocking=True)
         if x0.dtype == torch.uint8:
-            x0 = x0.float() * (2 / (self.levels - 1)) - 1
+            x0 = scaled(x0, self.levels)
         t = torch.randint(1, self.T + 1, (n,), device=device, generator=random)
         eps = torch.randn((n, *x0.shape[1:]), device=device, dtype=x0.dtype, generator=random)
         if self.flip:
@@ -91,7 +92,7 @@ class Draw:
         return Batch(x0, t[mine], eps, condition, labels)
 
 
-def place(data: Tensor, device: torch.device) -> Tensor:
+def to_device(data: Tensor, device: torch.device) -> Tensor:
     """On the device where they take at most half of what is free there; else they stay."""
     if device.type == "cuda" and data.device.type != "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -119,8 +120,8 @@ def check_data(data: Tensor, levels: int | None) -> None:
         raise ValueError(f"data must be finite, got NaN or infinity in image {bad}")
 
 
-def mixed(seed: int, step: int, stream: int) -> int:
-    """One well-mixed number for each seed, step and stream."""
+def derive_seed(seed: int, step: int, stream: int) -> int:
+    """One well-derive_seed number for each seed, step and stream."""
     sequence = np.random.SeedSequence([seed, step, stream])
     return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
@@ -131,3 +132,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+mixed, place = derive_seed, to_device  # their names until 0.2

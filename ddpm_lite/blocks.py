@@ -1,6 +1,6 @@
 """What the U-Net is built from: time embeddings, residual blocks, attention, resampling.
 
-Two recipes, a name for each: "paper" is Ho et al. (2020), Appendix B; "note" is the network of
+Two wirings, a name for each: "paper" is Ho et al. (2020), Appendix B; "note" is the network of
 the reading note this book follows, with weight-standardised convolutions, a scale and a shift
 from the time embedding, and linear attention.
 """
@@ -18,10 +18,10 @@ from torch.nn.functional import scaled_dot_product_attention as attend
 
 __all__ = [
     "Attention", "ConvNeXtBlock", "Downsample", "Fourier", "LinearAttention", "NoteBlock",
-    "ResBlock", "SpaceToDepth", "Upsample", "time_embedding",
+    "ResBlock", "SpaceToDepth", "Upsample", "Wiring", "time_embedding",
 ]  # fmt: skip
 
-Recipe = Literal["paper", "note"]
+Wiring = Literal["paper", "note"]
 Embedding = Float[Tensor, "B width"]  # of t, as every block receives it
 
 
@@ -164,17 +164,17 @@ class ConvNeXtBlock(nn.Module):
 class Attention(nn.Module):
     """Every pixel looks at every other: softmax(q k^T / sqrt(d)) v in each head, plus the input.
 
-    Eq. {eq}`eq-attention`; Vaswani et al. (2017), Eq. 1. The paper's recipe normalises groups and
+    Eq. {eq}`eq-attention`; Vaswani et al. (2017), Eq. 1. The paper's wiring normalises groups and
     starts as the identity; the note's normalises channels, has no bias in q, k and v, and starts
     at random.
     The head width d is channels / heads when not given; ValueError if that is no integer.
     """
 
     def __init__(
-        self, channels: int, heads: int = 1, head_width: int | None = None, recipe: Recipe = "paper"
+        self, channels: int, heads: int = 1, head_width: int | None = None, wiring: Wiring = "paper"
     ):
         super().__init__()
-        self.heads, paper = heads, recipe == "paper"
+        self.heads, paper = heads, wiring == "paper"
         inner = _inner_width(channels, heads, head_width)
         self.norm = group_norm(channels) if paper else channel_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * inner, 1, bias=paper)

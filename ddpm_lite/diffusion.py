@@ -1,24 +1,50 @@
-"""GaussianDiffusion: the forward and the reverse process, and the losses that join them."""
+"""The reverse process p_theta: one step from x_t to x_{t-1}, by a network, and its losses.
+
+Images are [B, ...] in [-1, 1]; t is an integer or a [B] tensor of integers in 1..T; a model is
+any callable `(xt, t) -> output`.
+"""
 
 import math
-from typing import Literal, get_args
+from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from einops import reduce
-from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ddpm_lite.forward import _not_one_of
+from ddpm_lite._shapes import Column, Images, PerImage, PerTime, Time
+from ddpm_lite.forward import Coefficient, ForwardProcess, Objective, check_choice
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
-from ddpm_lite.reverse import Model, Prediction, ReverseProcess
+from ddpm_lite.schedule import NoiseSchedule
 
-__all__ = ["GaussianDiffusion"]
+__all__ = ["GaussianDiffusion", "Model", "Prediction", "Variance"]
 
+Variance = Literal["beta", "beta_tilde", "learned"]
 Weight = Literal["simple", "variational", "min_snr"]
 
 
-class GaussianDiffusion(ReverseProcess):
+@runtime_checkable
+class Model(Protocol):
+    """A network, or anything else that answers for x_t [B, ...] at t [B]: eps_hat, say."""
+
+    def __call__(self, xt: Tensor, t: Tensor, /) -> Tensor: ...
+
+
+class Prediction(NamedTuple):
+    """p_theta(x_{t-1} | x_t) and what it was made from."""
+
+    mean: Images
+    variance: Column
+    x0_hat: Images
+    eps_hat: Images
+
+
+@dataclass(frozen=True)
+class GaussianDiffusion(ForwardProcess):
     """q, p_theta and their losses over one noise schedule.
+
+    Two with equal settings are equal, and `dataclasses.replace` makes one that differs in some.
 
     Args:
         schedule: the variances beta_1..beta_T.
@@ -34,20 +60,164 @@ class GaussianDiffusion(ReverseProcess):
             beta_tilde is wanted, beta_tilde_2, since beta_tilde_1 is zero and has no logarithm.
         levels: grey levels of the data, for the decoder; None for data that are not discrete,
             whose L_0 is then a density's.
+        trained_on: in a shortened chain, the schedule of the whole one; `subsequence` sets both.
+        stops: the times of the whole chain at which the shortened one stops, 0 first.
 
     Raises:
         ValueError: a choice that is not one of these.
     """
 
+    objective: Objective = "eps"
+    variance: Variance = "beta"
+    _: KW_ONLY
+    self_condition: bool = False
+    first_variance: float | None = None
+    levels: int | None = 256
+    trained_on: NoiseSchedule | None = field(default=None, repr=False)
+    stops: tuple[int, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        check_choice("objective", self.objective, get_args(Objective))
+        check_choice("variance", self.variance, get_args(Variance))
+        if self.first_variance is not None and not 0 < self.first_variance < math.inf:
+            raise ValueError(f"first_variance must be positive, got {self.first_variance}")
+        if self.levels is not None and self.levels < 2:
+            raise ValueError(f"levels must be at least 2, or None, got {self.levels}")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings beside the schedule, as weights on disk carry them."""
+        apart = ("schedule", "trained_on", "stops")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+
+    # sigma_t^2, the variance of a step back.
+
+    @cached_property
+    def lower(self) -> Coefficient:
+        """beta_tilde_t; at t = 1, where it is zero, beta_tilde_2."""
+        beta_tilde = self.schedule.beta_tilde.clone()
+        beta_tilde[1] = beta_tilde[2] if self.T > 1 else self.schedule.beta[1]
+        return Coefficient(beta_tilde)
+
+    @cached_property
+    def sigma2(self) -> Coefficient:
+        """sigma_t^2 where it is fixed."""
+        fixed = self.schedule.beta if self.variance == "beta" else self.lower.float64
+        sigma2 = fixed.clone()
+        if self.first_variance is not None:
+            sigma2[1] = self.first_variance
+        return Coefficient(sigma2)
+
+    @cached_property
+    def sampling_noise(self) -> Coefficient:
+        """sigma_t, and none at the last step: Algorithm 2, line 3."""
+        t = torch.arange(self.T + 1)
+        return Coefficient(torch.where(t > 1, self.sigma2.float64.sqrt(), 0.0))
+
+    @cached_property
+    def log_beta(self) -> Coefficient:
+        """log beta_t, the upper end of a learned log variance."""
+        return Coefficient(self.schedule.beta.log())
+
+    @cached_property
+    def log_lower(self) -> Coefficient:
+        """log beta_tilde_t, its lower end."""
+        return Coefficient(self.lower.float64.log())
+
+    # p_theta.
+
+    def p_mean_variance(
+        self,
+        model: Model,
+        xt: Images,
+        t: Time,
+        clip: bool = True,
+        x0_prev: Images | None = None,
+    ) -> Prediction:
+        """p_theta(x_{t-1} | x_t): the posterior with x_0 replaced by the model's estimate of it.
+
+        N(mu_theta(x_t, t), sigma_t^2 I). Eq. {eq}`eq-reverse-step`; Ho et al. (2020), Eq. 1.
+        mu_theta = mu_tilde(x_t, x0_hat); without clipping that is Eq. {eq}`eq-mu-eps`;
+        Ho et al. (2020), Eq. 11.
+
+        Args:
+            model: `(xt, t) -> output`, both [B, ...].
+            xt: [B, ...].
+            t: in 1..T.
+            clip: hold x0_hat in [-1, 1], where the data lie.
+            x0_prev: an earlier estimate of x_0, for a model with self-conditioning.
+        """
+        t = self._check(t, xt=xt, x0_prev=x0_prev)
+        return self._p_mean_variance(model, xt, t, clip, x0_prev)
+
+    def _p_mean_variance(
+        self, model: Model, xt: Tensor, t: Time, clip: bool, x0_prev: Tensor | None = None
+    ) -> Prediction:
+        return self._p_from_output(self._ask(model, xt, t, x0_prev), xt, t, clip)
+
+    def p_from_output(self, output: Tensor, xt: Images, t: Time, clip: bool = True) -> Prediction:
+        """p_theta(x_{t-1} | x_t) from what the model said; see `p_mean_variance`.
+
+        A learned variance is Eq. {eq}`eq-learned-variance`.
+
+        Args:
+            output: [B, ...], or [B, 2 C, ...] where the variance is learned.
+        """
+        t = self._check(t, xt=xt)
+        return self._p_from_output(self._check_output(output, xt), xt, t, clip)
+
+    def _p_from_output(self, output: Tensor, xt: Tensor, t: Time, clip: bool) -> Prediction:
+        if self.variance == "learned":
+            output, v = output.chunk(2, dim=1)
+            share = (v + 1) / 2
+            log = share * self.log_beta.at(t, xt) + (1 - share) * self.log_lower.at(t, xt)
+            variance = log.exp()
+        else:
+            variance = self.sigma2.column(t, xt)
+        x0_hat = self._convert(output, xt, t, self.objective, "x0")
+        if clip:
+            x0_hat = x0_hat.clamp(-1, 1)
+            eps_hat = self._convert(x0_hat, xt, t, "x0", "eps")
+        else:
+            eps_hat = self._convert(output, xt, t, self.objective, "eps")
+        return Prediction(self._mu_tilde(x0_hat, xt, t), variance, x0_hat, eps_hat)
+
+    def p_sample(
+        self, model: Model, xt: Images, t: Time, clip: bool = True, noise: Images | None = None
+    ) -> Images:
+        """Sample p_theta(x_{t-1} | x_t); at t = 1, take its mean.
+
+        mean + sigma_t z; without clipping that is Eq. {eq}`eq-p-sample`. Ho et al. (2020),
+        Algorithm 2, line 4.
+        """
+        t = self._check(t, xt=xt, noise=noise)
+        out = self._p_mean_variance(model, xt, t, clip)
+        return self._p_draw(out, t, torch.randn_like(xt) if noise is None else noise)
+
+    def p_draw(self, out: Prediction, t: Time, noise: Images) -> Images:
+        """mean + sigma_t z, without noise at t = 1. Ho et al. (2020), Algorithm 2, line 4."""
+        return self._p_draw(out, self._check(t, noise=noise, mean=out.mean), noise)
+
+    def _p_draw(self, out: Prediction, t: Time, noise: Tensor) -> Tensor:
+        sigma: Tensor | float
+        if self.variance == "learned":
+            late = t > 1 if isinstance(t, int) else (t > 1).view(-1, *[1] * (noise.ndim - 1))
+            sigma = out.variance.sqrt() * late
+        else:
+            sigma = self.sampling_noise.at(t, noise)
+        return (out.mean + sigma * noise).to(noise.dtype)
+
+    # The losses.
+
     def p_losses(
         self,
         model: Model,
-        x0: Float[Tensor, "B *D"],
-        t: int | Shaped[Tensor, " B"],
-        eps: Float[Tensor, "B *D"] | None = None,
-        weight: Float[Tensor, " times"] | None = None,
+        x0: Images,
+        t: Time,
+        eps: Images | None = None,
+        weight: PerTime | Tensor | None = None,
         condition: bool | None = None,
-    ) -> Float[Tensor, " B"]:
+    ) -> PerImage:
         """The squared error of the model's output per sample, meaned over its dimensions.
 
         For "eps" that is L_simple, Eq. {eq}`eq-l-simple`; Ho et al. (2020), Eq. 14, which sums
@@ -66,27 +236,27 @@ class GaussianDiffusion(ReverseProcess):
         """
         t = self._check(t, x0=x0, eps=eps)
         eps = torch.randn_like(x0) if eps is None else eps
-        xt = self.q_sample(x0, t, eps)
+        xt = self._q_sample(x0, t, eps)
         output = self._answer(model, xt, t, condition)
         guess = output.chunk(2, dim=1)[0] if self.variance == "learned" else output
-        error = (guess - self.target(self.objective, x0, xt, eps, t)) ** 2
+        error = (guess - self._target(self.objective, x0, xt, eps, t)) ** 2
         loss = reduce(error, "b ... -> b", "mean")
         if weight is not None:
             loss = loss * weight.to(loss).index_select(0, self._many(t, x0))
         if self.variance == "learned":
             frozen = torch.cat([guess.detach(), output.chunk(2, dim=1)[1]], dim=1)
-            term = self.bound_term(self.p_from_output(frozen, xt, t), x0, xt, t)
+            term = self._bound_term(self._p_from_output(frozen, xt, t, clip=True), x0, xt, t)
             loss = loss + 0.001 * self.T * term / (math.log(2) * x0[0].numel())
         return loss
 
     def bound_losses(
         self,
         model: Model,
-        x0: Float[Tensor, "B *D"],
-        t: int | Shaped[Tensor, " B"],
-        eps: Float[Tensor, "B *D"] | None = None,
+        x0: Images,
+        t: Time,
+        eps: Images | None = None,
         condition: bool | None = None,
-    ) -> Float[Tensor, " B"]:
+    ) -> PerImage:
         """L_{t-1} itself as a loss, in nats per dimension: mean and variance both learn from it.
 
         The one way to train a learned variance that Ho et al. (2020) tried; their Eq. 5 and
@@ -94,54 +264,49 @@ class GaussianDiffusion(ReverseProcess):
         and a constant. Arguments as for `p_losses`; x0_hat is not clipped.
         """
         t = self._check(t, x0=x0, eps=eps)
-        eps = torch.randn_like(x0) if eps is None else eps
-        xt = self.q_sample(x0, t, eps)
-        out = self.p_from_output(self._answer(model, xt, t, condition), xt, t, clip=False)
-        return self.bound_term(out, x0, xt, t) / x0[0].numel()
+        xt = self._q_sample(x0, t, torch.randn_like(x0) if eps is None else eps)
+        out = self._p_from_output(self._answer(model, xt, t, condition), xt, t, clip=False)
+        return self._bound_term(out, x0, xt, t) / x0[0].numel()
 
-    def _answer(self, model: Model, xt: Tensor, t: int | Tensor, condition: bool | None) -> Tensor:
-        """What the model says about xt, given half the time its own first estimate of x_0."""
-        x0_prev = None
-        if self.self_condition and (torch.rand(()) < 0.5 if condition is None else condition):
-            with torch.no_grad():
-                x0_prev = self.p_mean_variance(model, xt, t).x0_hat
-        return self._call(model, xt, t, x0_prev)
-
-    def bound_term(
-        self,
-        out: Prediction,
-        x0: Float[Tensor, "B *D"],
-        xt: Float[Tensor, "B *D"],
-        t: int | Shaped[Tensor, " B"],
-    ) -> Float[Tensor, " B"]:
+    def bound_term(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} of the bound in nats per sample: a divergence for t > 1, L_0 at t = 1.
 
         KL(q(x_{t-1} | x_t, x_0) || p_theta(x_{t-1} | x_t)), and -log p_theta(x_0 | x_1).
         Ho et al. (2020), Eq. 5.
         """
-        if isinstance(t, int):
-            return self.decoder(out, x0) if t == 1 else self.kl(out, x0, xt, t)
-        return torch.where(t == 1, self.decoder(out, x0), self.kl(out, x0, xt, t))
+        return self._bound_term(out, x0, xt, self._check(t, x0=x0, xt=xt, mean=out.mean))
 
-    def kl(self, out: Prediction, x0: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
+    def _bound_term(self, out: Prediction, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
+        if isinstance(t, int):
+            return self._decoder(out, x0) if t == 1 else self._kl(out, x0, xt, t)
+        return torch.where(t == 1, self._decoder(out, x0), self._kl(out, x0, xt, t))
+
+    def kl(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} for t > 1, in nats, [B]: up to a constant, the distance of two means.
 
         Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eqs. 8 and 10.
         """
-        # At t = 1 there is no such term; the table's finite entry keeps gradients finite.
-        variance = self._column("kl_beta_tilde", t, xt)
+        return self._kl(out, x0, xt, self._check(t, x0=x0, xt=xt, mean=out.mean))
+
+    def _kl(self, out: Prediction, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
+        # At t = 1 there is no such term; the finite entry there keeps gradients finite.
+        variance = self.lower.column(t, xt)
         return gaussian_kl(self._mu_tilde(x0, xt, t), variance, out.mean, out.variance)
 
-    def decoder(self, out: Prediction, x0: Tensor) -> Tensor:
+    def decoder(self, out: Prediction, x0: Images) -> PerImage:
         """L_0 = -log p_theta(x_0 | x_1) in nats, [B]: the mass of the grey level of x_0.
 
         Ho et al. (2020), Eq. 13; the density where `levels` is None.
         """
+        self._check(1, x0=x0, mean=out.mean)
+        return self._decoder(out, x0)
+
+    def _decoder(self, out: Prediction, x0: Tensor) -> Tensor:
         if self.levels is None:
             return gaussian_nll(x0, out.mean, out.variance)
         return decoder_nll(x0, out.mean, out.variance, self.levels)
 
-    def loss_weight(self, kind: Weight, gamma: float = 5.0) -> Float[Tensor, " times"]:
+    def loss_weight(self, kind: Weight, gamma: float = 5.0) -> PerTime:
         """Factors [T + 1] on this objective's squared error that make a named loss.
 
         For eps, the bound's is Eq. {eq}`eq-weight`.
@@ -156,14 +321,82 @@ class GaussianDiffusion(ReverseProcess):
             ValueError: another kind; the variational weight of a learned variance, which is no
                 function of t alone.
         """
-        if kind not in get_args(Weight):
-            raise ValueError(_not_one_of("kind", kind, get_args(Weight)))
+        check_choice("kind", kind, get_args(Weight))
         if kind == "variational" and self.variance == "learned":
             raise ValueError("the variational weight needs a fixed variance, got 'learned'")
-        table, snr = self._tables64, self.schedule.snr
+        snr = self.schedule.snr
         on_x0 = {
             "simple": snr,
-            "variational": table["mu_tilde_x0"] ** 2 / (2 * table["sigma2"]),
+            "variational": self.mu_x0.float64**2 / (2 * self.sigma2.float64),
             "min_snr": snr.clamp(max=gamma),
         }[kind]
-        return on_x0 * table[f"x0 per {self.objective}"] ** 2
+        x0_per_output, _ = self.conversions[self.objective, "x0"]
+        return on_x0 * x0_per_output.float64**2
+
+    # A shortened chain.
+
+    def subsequence(self, times: list[int]) -> "GaussianDiffusion":
+        """The same model in a shortened chain that stops only at the given times.
+
+        Its step i goes from times[i - 1] to times[i]; the model is told times[i]. Nichol and
+        Dhariwal (2021), Section 4.
+
+        Raises:
+            ValueError: times that do not increase within 1..T.
+        """
+        schedule = self.schedule.subsequence(times)
+        stops = tuple(self.times[t] for t in (0, *times))
+        whole = self.trained_on or self.schedule
+        return GaussianDiffusion(schedule, **self.config, trained_on=whole, stops=stops)
+
+    @cached_property
+    def times(self) -> list[int]:
+        """The t that the model is told at each step: itself, except in a shortened chain."""
+        return list(self.stops or range(self.T + 1))
+
+    @cached_property
+    def _lines(self) -> dict[Objective, tuple[Tensor, Tensor]]:
+        # The network's mu is that of the chain it was trained on.
+        if self.trained_on is None:
+            return super()._lines
+        whole = ForwardProcess(self.trained_on)._lines
+        return {name: (p[self.times], r[self.times]) for name, (p, r) in whole.items()}
+
+    # The model and what it is told.
+
+    @cached_property
+    def _told(self) -> dict[torch.device, Tensor]:
+        return {}
+
+    def _many(self, t: Time, x: Tensor) -> Tensor:
+        return torch.full(x.shape[:1], t, device=x.device) if isinstance(t, int) else t
+
+    def _ask(self, model: Any, xt: Tensor, t: Time, x0_prev: Tensor | None) -> Tensor:
+        told = t
+        if isinstance(t, int):
+            told = self._many(self.times[t], xt)
+        elif self.stops:
+            if t.device not in self._told:
+                self._told[t.device] = torch.tensor(self.times, device=t.device)
+            told = self._told[t.device].index_select(0, t)
+        output = model(xt, told, x0_prev) if self.self_condition else model(xt, told)
+        # A network may compute in shorter floats.
+        return self._check_output(output, xt).to(xt.dtype)
+
+    def _answer(self, model: Any, xt: Tensor, t: Time, condition: bool | None) -> Tensor:
+        """What the model says about xt, given half the time its own first estimate of x_0."""
+        x0_prev = None
+        if self.self_condition and (torch.rand(()) < 0.5 if condition is None else condition):
+            with torch.no_grad():
+                x0_prev = self._p_mean_variance(model, xt, t, clip=True).x0_hat
+        return self._ask(model, xt, t, x0_prev)
+
+    def _check_output(self, output: Tensor, xt: Tensor) -> Tensor:
+        shape = xt.shape
+        if self.variance == "learned":
+            shape = torch.Size([shape[0], 2 * shape[1], *shape[2:]])
+        if output.shape != shape:
+            raise ValueError(
+                f"the model's output must have the shape {tuple(shape)}, got {tuple(output.shape)}"
+            )
+        return output

@@ -2,19 +2,20 @@
 
 import torch
 from einops import reduce
-from jaxtyping import Float
 from torch import Tensor
 from torch.special import log_ndtr
+
+from ddpm_lite._shapes import Images, PerImage
 
 __all__ = ["decoder_nll", "gaussian_kl", "gaussian_nll"]
 
 
 def gaussian_kl(
-    mean_q: Float[Tensor, "B *D"],
+    mean_q: Images,
     variance_q: Tensor,
-    mean_p: Float[Tensor, "B *D"] | float,
+    mean_p: Images | float,
     variance_p: Tensor | float,
-) -> Float[Tensor, " B"]:
+) -> PerImage:
     """KL(N(mean_q, variance_q) || N(mean_p, variance_p)) in nats, summed over dimensions, [B].
 
     Per dimension (r - 1 - log r + (mean_q - mean_p)^2 / variance_p) / 2, r = variance_q /
@@ -30,17 +31,13 @@ def gaussian_kl(
     return reduce(kl, "b ... -> b", "sum")
 
 
-def gaussian_nll(
-    x: Float[Tensor, "B *D"], mean: Float[Tensor, "B *D"], variance: Tensor
-) -> Float[Tensor, " B"]:
+def gaussian_nll(x: Images, mean: Images, variance: Tensor) -> PerImage:
     """-log N(x; mean, variance) in nats, summed over dimensions, [B]."""
     nll = ((x - mean) ** 2 / variance + (2 * torch.pi * variance).log()) / 2
     return reduce(nll, "b ... -> b", "sum")
 
 
-def decoder_nll(
-    x0: Float[Tensor, "B *D"], mean: Float[Tensor, "B *D"], variance: Tensor, levels: int = 256
-) -> Float[Tensor, " B"]:
+def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -> PerImage:
     """-log of the mass that N(mean, variance) gives to the grey level of x0, summed, [B] nats.
 
     [-1, 1] is cut into `levels` bins, each reaching half-way to its neighbours; the first and

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ddpm_lite._shapes import Images
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule
 
@@ -37,16 +38,14 @@ class LabelledOracle:
         """One for each class, and at the end the one of all data."""
         self.classes = len(self.oracles)
 
-    def __call__(
-        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], labels: Int[Tensor, " B"]
-    ) -> Float[Tensor, "B *D"]:
+    def __call__(self, xt: Images, t: Int[Tensor, " B"], labels: Int[Tensor, " B"]) -> Images:
         said = torch.stack([oracle(xt, t) for oracle in self.oracles])
         return said[labels, torch.arange(len(xt), device=xt.device)]
 
 
 def guided(
     network: Any, labels: Int[Tensor, " B"], scale: float = 1.0
-) -> Callable[[Tensor, Tensor], Float[Tensor, "B *D"]]:
+) -> Callable[[Tensor, Tensor], Images]:
     """A model `(xt, t) -> output` that draws images of the given classes.
 
     output(none) + scale (output(label) - output(none)). Eq. {eq}`eq-guidance`; scale = 1 + w of

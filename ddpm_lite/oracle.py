@@ -11,6 +11,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from ddpm_lite._shapes import Images, PerImage, PerTime
 from ddpm_lite.schedule import NoiseSchedule
 
 __all__ = ["Mixture", "Oracle", "marginal_bound", "oracle_bound", "reverse_marginals"]
@@ -71,9 +72,7 @@ class Oracle:
         self.means, self.variance = means.flatten(1), variance.flatten(1)
         self.log_weights = (weights / weights.sum()).log().to(means)
 
-    def __call__(
-        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
-    ) -> Float[Tensor, "B *D"]:
+    def __call__(self, xt: Images, t: int | Int[Tensor, " B"]) -> Images:
         """E[eps | x_t] = sqrt(1 - alpha_bar_t) sum over k of r_k (x_t - center_k) / variance_k.
 
         r_k is the probability that x_t came from component k, whose noised version has that
@@ -84,16 +83,14 @@ class Oracle:
         eps = noise.sqrt() * reduce(r[..., None] * off / variance, "b k d -> b d", "sum")
         return eps.view(xt.shape).to(xt.dtype)
 
-    def x0_hat(
-        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
-    ) -> Float[Tensor, "B *D"]:
+    def x0_hat(self, xt: Images, t: int | Int[Tensor, " B"]) -> Images:
         """E[x_0 | x_t], the best guess at the image in the mean square, [B, ...]."""
         signal, _, off, variance = self._components(xt, t)
         r = self._log_joint(off, variance).softmax(1)
         best = self.means + signal.sqrt() * self.variance / variance * off
         return reduce(r[..., None] * best, "b k d -> b d", "sum").view(xt.shape).to(xt.dtype)
 
-    def q_reverse(self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]) -> Mixture:
+    def q_reverse(self, xt: Images, t: int | Int[Tensor, " B"]) -> Mixture:
         """q(x_{t-1} | x_t) itself, x_0 not given: a mixture with the data's number of components.
 
         By Bayes' rule, q(x_t | x_{t-1}) q(x_{t-1}) / q(x_t). Eq. {eq}`eq-q-reverse`. Component k is
@@ -117,9 +114,7 @@ class Oracle:
         parts = r, means.view(shape), (beta * pull).expand(means.shape).reshape(shape)
         return Mixture(*(part.to(xt.dtype) for part in parts))
 
-    def log_density(
-        self, xt: Float[Tensor, "B *D"], t: int | Int[Tensor, " B"]
-    ) -> Float[Tensor, " B"]:
+    def log_density(self, xt: Images, t: int | Int[Tensor, " B"]) -> PerImage:
         """log q(x_t) in nats, [B]; t may be 0, for the data, unless std is 0."""
         _, _, off, variance = self._components(xt, t)
         return self._log_joint(off, variance).logsumexp(1).to(xt.dtype)
@@ -154,8 +149,8 @@ class Oracle:
 
 
 def reverse_marginals(
-    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
-) -> tuple[Float64[Tensor, " times"], Float64[Tensor, " times"]]:
+    schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
+) -> tuple[PerTime, PerTime]:
     """Mean and variance [T + 1] of p_theta(x_t), entry t, with the oracle for N(mean, std^2) data.
 
     One pixel. The oracle is linear in x_t, so every p_theta(x_t) of the unclipped reverse chain
@@ -185,7 +180,7 @@ def reverse_marginals(
 
 
 def oracle_bound(
-    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
+    schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
 ) -> tuple[Float64[Tensor, ""], Float64[Tensor, " later"], Float64[Tensor, ""]]:
     """L_T, L_{t-1} for t = 2..T [T - 1], and L_0 with the oracle for N(mean, std^2) data, in nats.
 
@@ -213,7 +208,7 @@ def oracle_bound(
 
 
 def marginal_bound(
-    schedule: NoiseSchedule, sigma2: Float64[Tensor, " times"], mean: float, std: float
+    schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
 ) -> tuple[Float64[Tensor, ""], Float64[Tensor, " T"], float]:
     """The same bound without x_0 in its conditions: three parts, in nats, whose sum is the bound.
 

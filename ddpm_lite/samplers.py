@@ -11,19 +11,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.reverse import Model
+from ddpm_lite._shapes import Images
+from ddpm_lite.diffusion import GaussianDiffusion, Model
 from ddpm_lite.schedule import spaced_times
+
+Noise = Callable[[int], Tensor]
 
 __all__ = ["SampleStep", "ddim", "ddpm", "encode", "interpolate", "sample"]
 
 
 class SampleStep(NamedTuple):
-    """x_t on its way to t = 0, and the estimate of x_0 that led there."""
+    """x_t on its way to t = 0, and the estimates of x_0 and of the noise that led there."""
 
     t: int
-    xt: Float[Tensor, "B *D"]
-    x0_hat: Float[Tensor, "B *D"]
+    xt: Images
+    x0_hat: Images
+    eps_hat: Images
 
 
 def ddpm(
@@ -32,8 +35,9 @@ def ddpm(
     shape: tuple[int, ...],
     *,
     clip: bool = True,
-    start: Float[Tensor, "B *D"] | None = None,
+    start: Images | None = None,
     t_start: int | None = None,
+    noise: Noise | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
@@ -50,6 +54,8 @@ def ddpm(
         clip: hold x0_hat in [-1, 1] at every step.
         start: [B, ...], x_t to begin with in place of noise.
         t_start: the t of `start`; T by default.
+        noise: t -> [B, ...], the standard normal numbers to make x_t with, the first x_t too where
+            there is no start; drawn when not given.
         generator: where the noise comes from, for samples that can be drawn again.
         device: by default that of `start`, the model's parameters, or the generator.
         progress: show a bar.
@@ -57,13 +63,14 @@ def ddpm(
     Raises:
         ValueError: a start of another shape, or a t_start that the chain does not stop at.
     """
-    first, x, randn = _begin(diffusion, model, shape, start, t_start, generator, device)
+    first, x, z = _begin(diffusion, model, shape, start, t_start, noise, generator, device)
     x0_hat = None
     for t in _bar(range(first, 0, -1), progress):
+        s = diffusion.times[t - 1]
         with torch.inference_mode():  # never around the yield: the caller's mode is the caller's
-            out = diffusion.p_mean_variance(model, x, t, clip, x0_hat)
-            x, x0_hat = diffusion.p_draw(out, t, randn()), out.x0_hat
-        yield SampleStep(diffusion.times[t - 1], x, x0_hat)
+            out = diffusion._p_mean_variance(model, x, t, clip, x0_hat)
+            x, x0_hat = diffusion._p_draw(out, t, z(s)), out.x0_hat
+        yield SampleStep(s, x, x0_hat, out.eps_hat)
 
 
 def ddim(
@@ -74,8 +81,9 @@ def ddim(
     steps: int | list[int] = 50,
     eta: float = 0.0,
     clip: bool = True,
-    start: Float[Tensor, "B *D"] | None = None,
+    start: Images | None = None,
     t_start: int | None = None,
+    noise: Noise | None = None,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
     progress: bool = False,
@@ -90,8 +98,8 @@ def ddim(
     Args:
         steps: how many, evenly spaced and ending at T; or the times themselves, increasing.
         eta: from 0 to 1.
-        diffusion, model, shape, clip, start, t_start, generator, device, progress: as for `ddpm`;
-            the variance that `diffusion` names has no part in it.
+        diffusion, model, shape, clip, start, t_start, noise, generator, device, progress: as for
+            `ddpm`; the variance that `diffusion` names has no part in it.
 
     Raises:
         ValueError: eta outside [0, 1], or steps outside 1..T; as for `ddpm`.
@@ -99,20 +107,20 @@ def ddim(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
     chain = _shorten(diffusion, steps)
-    sigma2 = eta**2 * chain.schedule.beta_tilde
-    signal = chain.schedule.alpha_bar_prev.sqrt().tolist()
-    noise = (1 - chain.schedule.alpha_bar_prev - sigma2).sqrt().tolist()
-    sigma = sigma2.sqrt().tolist()
+    before, sigma2 = chain.schedule.alpha_bar_prev, eta**2 * chain.schedule.beta_tilde
+    signal, sigma = before.sqrt().tolist(), sigma2.sqrt().tolist()
+    rest = (1 - before - sigma2).clamp(min=0).sqrt().tolist()
 
-    first, x, randn = _begin(chain, model, shape, start, t_start, generator, device)
+    first, x, z = _begin(chain, model, shape, start, t_start, noise, generator, device)
     x0_hat = None
     for t in _bar(range(first, 0, -1), progress):
+        s = chain.times[t - 1]
         with torch.inference_mode():
-            out = chain.p_mean_variance(model, x, t, clip, x0_hat)
-            x, x0_hat = signal[t] * out.x0_hat + noise[t] * out.eps_hat, out.x0_hat
+            out = chain._p_mean_variance(model, x, t, clip, x0_hat)
+            x, x0_hat = signal[t] * out.x0_hat + rest[t] * out.eps_hat, out.x0_hat
             if sigma[t] > 0:
-                x = x + sigma[t] * randn()
-        yield SampleStep(chain.times[t - 1], x, x0_hat)
+                x = x + sigma[t] * z(s)
+        yield SampleStep(s, x, x0_hat, out.eps_hat)
 
 
 def sample(
@@ -121,7 +129,7 @@ def sample(
     shape: tuple[int, ...],
     sampler: Callable[..., Iterator[SampleStep]] = ddpm,
     **options: Any,
-) -> Float[Tensor, "B *D"]:
+) -> Images:
     """Only the end of a chain: images [B, ...], by `ddpm` or another sampler with its options.
 
     For instance `sample(diffusion, model, (64, 1, 8, 8), ddim, steps=20)`.
@@ -135,12 +143,12 @@ def sample(
 def encode(
     diffusion: GaussianDiffusion,
     model: Model,
-    x0: Float[Tensor, "B *D"],
+    x0: Images,
     *,
     steps: int | list[int] = 50,
     refine: int = 0,
     progress: bool = False,
-) -> Float[Tensor, "B *D"]:
+) -> Images:
     """The x_T, [B, ...], from which `ddim` with eta = 0 and clip=False leads to x0.
 
     A step of `ddim` is run backwards: the x_t is wanted that it would take to the x_s at hand.
@@ -173,8 +181,8 @@ def encode(
 def interpolate(
     diffusion: GaussianDiffusion,
     model: Model,
-    x0: Float[Tensor, "B *D"],
-    other: Float[Tensor, "B *D"],
+    x0: Images,
+    other: Images,
     share: Float[Tensor, " L"],
     t: int,
     *,
@@ -218,10 +226,11 @@ def _begin(
     shape: tuple[int, ...],
     start: Tensor | None,
     t_start: int | None,
+    noise: Noise | None,
     generator: torch.Generator | None,
     device: torch.device | str | None,
-) -> tuple[int, Tensor, Callable[[], Tensor]]:
-    """The first t, its x_t, and where noise like it comes from."""
+) -> tuple[int, Tensor, Noise]:
+    """The first t, its x_t, and where the noise of every later x_t comes from."""
     if start is not None and tuple(start.shape) != tuple(shape):
         raise ValueError(f"start must have the shape {tuple(shape)}, got {tuple(start.shape)}")
     if t_start is None:
@@ -234,14 +243,19 @@ def _begin(
             f"{diffusion.times[-1]}, got {t_start}"
         )
     if device is None:
-        device = _device_of(model, generator) if start is None else start.device
+        device = device_of(model, generator) if start is None else start.device
     dtype = None if start is None else start.dtype
 
-    def randn() -> Tensor:
-        return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+    def draw(t: int) -> Tensor:
+        if noise is None:
+            return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        z = noise(t)
+        if tuple(z.shape) != tuple(shape):
+            raise ValueError(f"noise({t}) must have the shape {tuple(shape)}, got {tuple(z.shape)}")
+        return z.to(device, dtype or z.dtype)
 
-    x = randn() if start is None else start.to(device)
-    return diffusion.times.index(t_start), x, randn
+    x = draw(t_start) if start is None else start.to(device)
+    return diffusion.times.index(t_start), x, draw
 
 
 def _shorten(diffusion: GaussianDiffusion, steps: int | list[int]) -> GaussianDiffusion:
@@ -258,7 +272,8 @@ def _bar(times: range, progress: bool) -> Iterator[int]:
         yield from times
 
 
-def _device_of(model: Model, generator: torch.Generator | None) -> torch.device:
+def device_of(model: Model, generator: torch.Generator | None = None) -> torch.device:
+    """Where the model's parameters are; without any, where the generator is, else the CPU."""
     if isinstance(model, torch.nn.Module):
         for parameter in model.parameters():
             return parameter.device

@@ -9,8 +9,10 @@ import math
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
+
+from ddpm_lite._shapes import PerTime
 
 __all__ = [
     "NoiseSchedule",
@@ -51,7 +53,7 @@ class NoiseSchedule:
             t = int(outside.nonzero()[0]) + 1
             value = beta[t - 1].item()
             raise ValueError(f"every beta must lie in (0, 1), got beta_{t} = {value:g}")
-        self.beta: Float64[Tensor, " times"] = torch.cat([torch.zeros(1), beta.double()])
+        self.beta: PerTime = torch.cat([torch.zeros(1), beta.double()])
         """beta_t, the variance of the noise that step t adds; beta_0 = 0."""
 
     @property
@@ -60,22 +62,22 @@ class NoiseSchedule:
         return len(self.beta) - 1
 
     @cached_property
-    def alpha(self) -> Float64[Tensor, " times"]:
+    def alpha(self) -> PerTime:
         """alpha_t = 1 - beta_t, the share of variance that step t keeps."""
         return 1 - self.beta
 
     @cached_property
-    def alpha_bar(self) -> Float64[Tensor, " times"]:
+    def alpha_bar(self) -> PerTime:
         """alpha_bar_t = alpha_1 alpha_2 ... alpha_t; alpha_bar_0 = 1. Eq. {eq}`eq-alpha-bar`."""
         return self.alpha.cumprod(0)
 
     @cached_property
-    def alpha_bar_prev(self) -> Float64[Tensor, " times"]:
+    def alpha_bar_prev(self) -> PerTime:
         """alpha_bar_{t-1}, moved to place t; entry 0 has no predecessor and repeats 1."""
         return torch.cat([self.alpha_bar[:1], self.alpha_bar[:-1]])
 
     @cached_property
-    def beta_tilde(self) -> Float64[Tensor, " times"]:
+    def beta_tilde(self) -> PerTime:
         """The variance of q(x_{t-1} | x_t, x_0); zero at t = 1. Ho et al. (2020), Eq. 7.
 
         beta_tilde_t = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t. Eq. {eq}`eq-beta-tilde`.
@@ -83,7 +85,7 @@ class NoiseSchedule:
         return _zero_first((1 - self.alpha_bar_prev) / (1 - self.alpha_bar) * self.beta)
 
     @cached_property
-    def snr(self) -> Float64[Tensor, " times"]:
+    def snr(self) -> PerTime:
         """The signal-to-noise ratio alpha_bar_t / (1 - alpha_bar_t); infinite at t = 0.
 
         Eq. {eq}`eq-snr`; Kingma et al. (2021), Eq. 2.
@@ -121,11 +123,17 @@ class NoiseSchedule:
             ValueError: T < 1.
         """
         _check_length(T)
-        place = torch.arange(T + 1, dtype=torch.float64) * self.T / T
-        before = place.floor().long().clamp(max=self.T - 1)
+        position = torch.arange(T + 1, dtype=torch.float64) * self.T / T
+        before = position.floor().long().clamp(max=self.T - 1)
         log = self.alpha.log().cumsum(0)
-        log = log[before].lerp(log[before + 1], place - before)
+        log = log[before].lerp(log[before + 1], position - before)
         return NoiseSchedule(-torch.expm1(log.diff()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NoiseSchedule) and torch.equal(self.beta, other.beta)
+
+    def __hash__(self) -> int:
+        return hash(self.beta.numpy().tobytes())
 
     def __repr__(self) -> str:
         return (

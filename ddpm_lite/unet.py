@@ -6,7 +6,7 @@ skip from everything on the way down. The note's keeps no skip where the resolut
 """
 
 from collections.abc import Callable
-from inspect import signature
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,20 +22,20 @@ from ddpm_lite.blocks import (
     Fourier,
     LinearAttention,
     NoteBlock,
-    Recipe,
     ResBlock,
     SpaceToDepth,
     Upsample,
+    Wiring,
     group_norm,
     time_embedding,
     zero_init,
 )
 
-__all__ = ["UNet", "time_embedding"]
+__all__ = ["BlockName", "TimeName", "UNet", "UNetConfig", "time_embedding"]
 
 BlockName = Literal["resnet", "note", "convnext"]
 TimeName = Literal["sinusoidal", "learned", "random"]
-CHOICES = {"wiring": get_args(Recipe), "block": get_args(BlockName), "time": get_args(TimeName)}
+CHOICES = {"wiring": get_args(Wiring), "block": get_args(BlockName), "time": get_args(TimeName)}
 BLOCKS = {"resnet": ResBlock, "note": NoteBlock, "convnext": ConvNeXtBlock}
 Layers = nn.ModuleList
 Levels = list[tuple[int, int]]  # channels and resolution, the largest images first
@@ -100,119 +100,162 @@ def note_up(layers: Layers, skips: list[int], levels: Levels, blocks: int, make:
     layers.append(make(out + skips.pop(), out, None))
 
 
+@dataclass(frozen=True)
+class UNetConfig:
+    """How a U-Net is built: what one chooses, whatever the images are.
+
+    Args:
+        width: channels of the first level.
+        mults: one factor on width for each level.
+        attention: the resolutions with self-attention; the middle always has it.
+        blocks: residual blocks per level on the way down; one more on the way up in the paper's
+            wiring.
+        dropout: inside each residual block.
+        wiring: the paper's, or the reading note's.
+        block: resnet, the paper's; note, weight-standardised; or convnext.
+        linear_attention: the resolutions with linear attention.
+        heads: of all attention.
+        head_width: channels of a head; all channels / heads when not given.
+        time: sinusoidal, or Fourier features that are learned or random.
+    """
+
+    width: int = 32
+    mults: tuple[int, ...] = (1, 2)
+    attention: tuple[int, ...] = ()
+    blocks: int = 2
+    dropout: float = 0.0
+    _: KW_ONLY
+    wiring: Wiring = "paper"
+    block: BlockName = "resnet"
+    linear_attention: tuple[int, ...] = ()
+    heads: int = 1
+    head_width: int | None = None
+    time: TimeName = "sinusoidal"
+
+    def levels(self, size: int) -> Levels:
+        """Channels and resolution of each level, for images of this height and width.
+
+        Raises:
+            ValueError: settings that make no network: a width that groups do not divide, an
+                unknown name, a number below one, a size that cannot be halved often enough, a
+                resolution that no level has.
+        """
+        if not self.mults or min(self.mults) < 1:
+            raise ValueError(
+                f"mults must name at least one level, each at least 1, got {self.mults}"
+            )
+        groups = 8 if self.block == "note" else 4
+        if self.width < groups or self.width % groups:
+            raise ValueError(f"width must be a positive multiple of {groups}, got {self.width}")
+        for name, allowed in CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        at_least_one(blocks=self.blocks, head_width=self.head_width)
+        halvings = len(self.mults) - 1
+        if size < 1 or size % 2**halvings:
+            raise ValueError(
+                f"size must be a multiple of {2**halvings}, to be halved {halvings} times, "
+                f"got {size}"
+            )
+        levels = [(self.width * m, size // 2**level) for level, m in enumerate(self.mults)]
+        resolutions = [resolution for _, resolution in levels]
+        for resolution in (*self.attention, *self.linear_attention):
+            if resolution not in resolutions:
+                raise ValueError(f"attention must name one of {resolutions}, got {resolution}")
+            if resolution in self.attention and resolution in self.linear_attention:
+                raise ValueError(f"attention at {resolution} must be full or linear, got both")
+        return levels
+
+    def make(self, size: int, channels: int, diffusion: Any) -> "UNet":
+        """The network for such images, with what a `GaussianDiffusion` asks of it."""
+        return UNet(
+            size,
+            channels,
+            **asdict(self),
+            self_condition=diffusion.self_condition,
+            learned_variance=diffusion.variance == "learned",
+        )
+
+
 class UNet(nn.Module):
     """eps_theta(x_t, t): images [B, channels, size, size] and t [B] in, images out.
 
     Args:
         size: height and width of the images; halved between levels.
         channels: of the images.
-        width: channels of the first level.
-        mults: one factor per level, on width.
-        attention: the resolutions with self-attention; the middle has it always.
-        blocks: residual blocks per level on the way down; one more on the way up in the
-            paper's wiring.
-        dropout: inside each residual block.
-        wiring: "paper" or "note".
-        block: "resnet", the paper's; "note", weight-standardised; or "convnext".
-        linear_attention: the resolutions with linear attention.
-        heads, head_width: of all attention; a head has channels / heads when not given.
-        time: "sinusoidal"; or Fourier features, "learned" or "random".
+        chosen, settings: as for `UNetConfig`, by place or by name.
         self_condition: `forward` takes x0_hat too, Chen et al. (2022), Section 3.2.
         learned_variance: twice the channels come out, Nichol and Dhariwal (2021), Eq. 15.
         out_channels: of what comes out; those of the images when not given.
         classes: `forward` takes labels in 0..classes - 1 too, added to the time embedding.
 
     Raises:
-        ValueError: a size that cannot be halved often enough, a width that groups or heads do
-            not divide, an unknown name, a resolution that no level has; in `forward`, images,
-            t, x0_hat or labels of another shape, or inputs the network was not made for.
+        TypeError: a setting of another name.
+        ValueError: as for `UNetConfig.levels`; heads that do not divide the channels; in
+            `forward`, images, t, x0_hat or labels of another shape, or inputs the network was not
+            made for.
     """
 
     def __init__(
         self,
         size: int,
         channels: int = 1,
-        width: int = 32,
-        mults: tuple[int, ...] = (1, 2),
-        attention: tuple[int, ...] = (),
-        blocks: int = 2,
-        dropout: float = 0.0,
-        *,
-        wiring: Recipe = "paper",
-        block: BlockName = "resnet",
-        linear_attention: tuple[int, ...] = (),
-        heads: int = 1,
-        head_width: int | None = None,
-        time: TimeName = "sinusoidal",
+        *chosen: Any,
         self_condition: bool = False,
         learned_variance: bool = False,
         out_channels: int | None = None,
         classes: int | None = None,
+        **settings: Any,
     ):
-        arguments = dict(locals())
         super().__init__()
-        self.config = {name: arguments[name] for name in ARGUMENTS}
+        self.settings = c = UNetConfig(*chosen, **settings)
+        levels = c.levels(size)
+        at_least_one(channels=channels, out_channels=out_channels, classes=classes)
+        asked: dict[str, Any] = {
+            "self_condition": self_condition,
+            "learned_variance": learned_variance,
+        }
+        asked |= {"out_channels": out_channels, "classes": classes}
+        self.config: dict[str, Any] = {"size": size, "channels": channels, **asdict(c), **asked}
         """The arguments of this network, with which another like it can be made."""
-        if not mults or min(mults) < 1:
-            raise ValueError(f"mults must name at least one level, each at least 1, got {mults}")
-        groups = 8 if block == "note" else 4
-        if width < groups or width % groups:
-            raise ValueError(f"width must be a positive multiple of {groups}, got {width}")
-        halvings = len(mults) - 1
-        if size < 1 or size % 2**halvings:
-            raise ValueError(
-                f"size must be a multiple of {2**halvings}, to be halved {halvings} times, "
-                f"got {size}"
-            )
-        levels = [(width * m, size // 2**level) for level, m in enumerate(mults)]
-        for name, value in (("wiring", wiring), ("block", block), ("time", time)):
-            if value not in CHOICES[name]:
-                raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}")
-        resolutions = [resolution for _, resolution in levels]
-        for resolution in (*attention, *linear_attention):
-            if resolution not in resolutions:
-                raise ValueError(f"attention must name one of {resolutions}, got {resolution}")
-            if resolution in attention and resolution in linear_attention:
-                raise ValueError(f"attention at {resolution} must be full or linear, got both")
-        counts = {"channels": channels, "blocks": blocks, "head_width": head_width}
-        for name, count in {**counts, "out_channels": out_channels, "classes": classes}.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        self.size, self.channels, self.width, self.classes = size, channels, width, classes
+        self.size, self.channels, self.width, self.classes = size, channels, c.width, classes
         self.self_condition, self.learned_variance = self_condition, learned_variance
-        paper, temb = wiring == "paper", 4 * width
+        paper, temb = c.wiring == "paper", 4 * c.width
 
         def attend(channels: int, resolution: int | None) -> nn.Module:
-            if resolution in attention:
-                return Attention(channels, heads, head_width, wiring)
-            if resolution in linear_attention:
-                return LinearAttention(channels, heads, head_width)
+            if resolution in c.attention:
+                return Attention(channels, c.heads, c.head_width, c.wiring)
+            if resolution in c.linear_attention:
+                return LinearAttention(channels, c.heads, c.head_width)
             return nn.Identity()
 
         def res(channels_in: int, channels_out: int) -> nn.Module:
-            return BLOCKS[block](channels_in, channels_out, temb, dropout)
+            return BLOCKS[c.block](channels_in, channels_out, temb, c.dropout)
 
         def make(channels_in: int, channels_out: int, resolution: int | None) -> nn.Module:
             return Block(res(channels_in, channels_out), attend(channels_out, resolution))
 
-        self.fourier = None if time == "sinusoidal" else Fourier(width // 2, time == "learned")
-        features = width if time == "sinusoidal" else width + 1
+        self.fourier = None
+        if c.time != "sinusoidal":
+            self.fourier = Fourier(c.width // 2, learned=c.time == "learned")
+        features = c.width if self.fourier is None else c.width + 1
         act = nn.SiLU() if paper else nn.GELU()
         self.time = nn.Sequential(nn.Linear(features, temb), act, nn.Linear(temb, temb))
         self.labels = None if classes is None else nn.Embedding(classes, temb)
 
         kernel = 3 if paper else 7
         channels_in = channels * (2 if self_condition else 1)
-        self.conv_in = nn.Conv2d(channels_in, width, kernel, padding=kernel // 2)
+        self.conv_in = nn.Conv2d(channels_in, c.width, kernel, padding=kernel // 2)
         self.keeps_resampled = paper  # as a skip: the wirings differ in nothing else in `forward`
         down, up = (paper_down, paper_up) if paper else (note_down, note_up)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips = down(self.down, width, levels, blocks, make)
+        skips = down(self.down, c.width, levels, c.blocks, make)
         now = levels[-1][0]
-        self.middle_in = Block(res(now, now), Attention(now, heads, head_width, wiring))
+        self.middle_in = Block(res(now, now), Attention(now, c.heads, c.head_width, c.wiring))
         self.middle_out = res(now, now)
-        up(self.up, skips, levels, blocks, make)
-        now = levels[0][0] if paper else width
+        up(self.up, skips, levels, c.blocks, make)
+        now = levels[0][0] if paper else c.width
         out = (out_channels or channels) * (2 if learned_variance else 1)
         self.norm_out = group_norm(now) if paper else nn.Identity()
         self.act_out = nn.SiLU() if paper else nn.Identity()
@@ -290,4 +333,8 @@ class UNet(nn.Module):
                 raise ValueError(f"labels must lie in 0..{self.classes - 1}, got {bad[0]}")
 
 
-ARGUMENTS = list(signature(UNet).parameters)
+def at_least_one(**counts: int | None) -> None:
+    """Refuse a count below one; None is none of these."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")

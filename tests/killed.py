@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule
-from ddpm_lite.runs import Run
+from ddpm_lite.runs.run import Run
 
 CONFIG = TrainConfig(steps=60, batch=8, warmup=5, decay=True, flip=True, ema_decay=0.9)
 

@@ -68,49 +68,56 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("dtype = torch.float32 if x0.device", "dtype = torch.float32 if True or x0.device"),
     ],
     "forward": [
-        ("a, b = s.alpha_bar.sqrt(), (1 - s.alpha_bar).sqrt()", "a, b = s.alpha_bar, 1 - s.alpha_bar"),
+        ("signal = at_every_t(lambda s: s.alpha_bar.sqrt())", "signal = at_every_t(lambda s: s.alpha_bar)"),
+        ("noise = at_every_t(lambda s: (1 - s.alpha_bar).sqrt())", "noise = at_every_t(lambda s: 1 - s.alpha_bar)"),
         ("s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar)",
          "s.alpha_bar.sqrt() * s.beta / (1 - s.alpha_bar)"),
         ("s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar)",
          "s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar_prev)"),
         ("s.alpha.sqrt() * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar)",
          "s.alpha * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar)"),
-        ('"sqrt_beta": s.beta.sqrt()', '"sqrt_beta": s.beta'),
-        ('"sqrt_alpha": s.alpha.sqrt()', '"sqrt_alpha": s.alpha'),
-        ('"one_minus_alpha_bar": 1 - s.alpha_bar', '"one_minus_alpha_bar": (1 - s.alpha_bar).sqrt()'),
-        ('"one_minus_alpha_bar": 1 - s.alpha_bar', '"one_minus_alpha_bar": 1 - s.alpha_bar.float()'),
-        ('"beta_tilde": s.beta_tilde', '"beta_tilde": s.beta'),
+        ("step_noise = at_every_t(lambda s: s.beta.sqrt())", "step_noise = at_every_t(lambda s: s.beta)"),
+        ("step_signal = at_every_t(lambda s: s.alpha.sqrt())", "step_signal = at_every_t(lambda s: s.alpha)"),
+        ("noise_variance = at_every_t(lambda s: 1 - s.alpha_bar)",
+         "noise_variance = at_every_t(lambda s: (1 - s.alpha_bar).sqrt())"),
+        ("noise_variance = at_every_t(lambda s: 1 - s.alpha_bar)",
+         "noise_variance = at_every_t(lambda s: 1 - s.alpha_bar.float().double())"),
+        ("beta_tilde = at_every_t(lambda s: s.beta_tilde)", "beta_tilde = at_every_t(lambda s: s.beta)"),
         ('"eps": (-a / b, 1 / b)', '"eps": (-a / b, 1 / a)'),
         ('"v": (-1 / b, a / b)', '"v": (1 / b, -a / b)'),
-        ("r_wanted - slope * r\n", "r_wanted + slope * r\n"),
+        ("r_wanted - slope * r)", "r_wanted + slope * r)"),
         ("slope = p_wanted / p\n", "slope = p / p_wanted\n"),
-        ("(keep * x_prev + noise * eps)", "(keep * x_prev - noise * x_prev + noise * eps)"),
-        ("(signal * x0 + noise * eps).to(x0.dtype)", "(noise * x0 + signal * eps).to(x0.dtype)"),
-        ("(signal * eps - noise * x0)", "(signal * eps + noise * x0)"),
-        ("(signal * eps - noise * x0)", "(noise * eps - signal * x0)"),
-        ('* x0 + self._at("mu_tilde_xt", t, xt) * xt', '* xt + self._at("mu_tilde_xt", t, xt) * x0'),
-        ("torch.cat([nan, table[1:]])", "torch.cat([table[1:2], table[1:]])"),
-        ("torch.cat([nan, table[1:]])", "torch.cat([table[1:], nan])"),
+        ("xt = self.step_signal.at(t, x_prev) * x_prev +", "xt = self.step_noise.at(t, x_prev) * x_prev +"),
+        ("self.signal.at(t, x0) * x0 + self.noise.at(t, x0) * eps", "self.noise.at(t, x0) * x0 + self.signal.at(t, x0) * eps"),
+        ("self.signal.at(t, x0) * eps - self.noise.at(t, x0) * x0", "self.signal.at(t, x0) * eps + self.noise.at(t, x0) * x0"),
+        ("self.signal.at(t, x0) * eps - self.noise.at(t, x0) * x0", "self.noise.at(t, x0) * eps - self.signal.at(t, x0) * x0"),
+        ("self.mu_x0.at(t, x0) * x0 + self.mu_xt.at(t, xt) * xt", "self.mu_x0.at(t, x0) * xt + self.mu_xt.at(t, xt) * x0"),
+        ("torch.cat([torch.full_like(values[:1], torch.nan), values[1:]])", "torch.cat([values[1:2], values[1:]])"),
+        ("torch.cat([torch.full_like(values[:1], torch.nan), values[1:]])",
+         "torch.cat([values[1:], torch.full_like(values[:1], torch.nan)])"),
         ("index_select(0, t).view", "index_select(0, t - 1).view"),
-        ("return self._numbers[name][t]", "return self._numbers[name][t - 1]"),
+        ("return self.numbers[t]", "return self.numbers[t - 1]"),
         ("if like.dtype.itemsize >= 4:", "if like.dtype.itemsize >= 2:"),
         ("if low < 1 or high > T:", "if low < 0 or high > T:"),
         ("if low < 1 or high > T:", "if low < 1 or high > T + 1:"),
     ],
-    "reverse": [
-        ("lower[1] = lower[2] if", "lower[1] = lower[1] if"),
-        ('sigma2 = schedule.beta.clone() if variance == "beta"',
-         'sigma2 = schedule.beta.clone() if variance != "beta"'),
-        ("sigma2[1] = first_variance", "sigma2[2] = first_variance"),
-        ('"log_beta": schedule.beta.log()', '"log_beta": schedule.beta.log() / 2'),
-        ("torch.arange(self.T + 1) > 1, sigma2.sqrt(), 0.0", "torch.arange(self.T + 1) > 0, sigma2.sqrt(), 0.0"),
-        ("torch.arange(self.T + 1) > 1, sigma2.sqrt(), 0.0", "torch.arange(self.T + 1) > 1, sigma2, 0.0"),
-        ("short.times = [self.times[t] for t in places]", "short.times = places"),
-        ("short._set_tables(short._tables64 | lines)", "pass"),
+    "diffusion": [
+        ("beta_tilde[1] = beta_tilde[2] if", "beta_tilde[1] = beta_tilde[1] if"),
+        ('self.schedule.beta if self.variance == "beta"', 'self.schedule.beta if self.variance != "beta"'),
+        ("sigma2[1] = self.first_variance", "sigma2[2] = self.first_variance"),
+        ("sigma2 = fixed.clone()", "sigma2 = fixed"),
+        ("beta_tilde = self.schedule.beta_tilde.clone()", "beta_tilde = self.schedule.beta_tilde"),
+        ("Coefficient(self.schedule.beta.log())", "Coefficient(self.schedule.beta.log() / 2)"),
+        ("t > 1, self.sigma2.float64.sqrt(), 0.0", "t > 0, self.sigma2.float64.sqrt(), 0.0"),
+        ("t > 1, self.sigma2.float64.sqrt(), 0.0", "t > 1, self.sigma2.float64, 0.0"),
+        ("stops = tuple(self.times[t] for t in (0, *times))", "stops = (0, *times)"),
+        ("whole = self.trained_on or self.schedule", "whole = self.schedule"),
+        ("        if self.trained_on is None:\n", "        if True:\n"),
+        ('apart = ("schedule", "trained_on", "stops")', 'apart = ("schedule", "trained_on", "stops", "levels")'),
         ("share = (v + 1) / 2", "share = v"),
-        ("share * log_beta + (1 - share) * log_beta_tilde", "(1 - share) * log_beta + share * log_beta_tilde"),
-        ("share * log_beta + (1 - share) * log_beta_tilde).exp()",
-         "share * log_beta + (1 - share) * log_beta_tilde)"),
+        ("share * self.log_beta.at(t, xt) + (1 - share) * self.log_lower.at(t, xt)",
+         "(1 - share) * self.log_beta.at(t, xt) + share * self.log_lower.at(t, xt)"),
+        ("variance = log.exp()", "variance = log"),
         ("x0_hat = x0_hat.clamp(-1, 1)", "x0_hat = x0_hat.clamp(0, 1)"),
         ("eps_hat = self._convert(x0_hat, xt, t, \"x0\", \"eps\")",
          "eps_hat = self._convert(output, xt, t, self.objective, \"eps\")"),
@@ -121,28 +128,26 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("told = self._many(self.times[t], xt)", "told = self._many(t, xt)"),
         ("self._told[t.device].index_select(0, t)", "t"),
         ("(out.mean + sigma * noise)", "(out.mean - sigma * noise)"),
-    ],
-    "diffusion": [
         ('"b ... -> b", "mean")', '"b ... -> b", "sum")'),
-        ("- self.target(self.objective, x0, xt, eps, t)) ** 2", "- self.target(self.objective, x0, xt, eps, t)).abs()"),
+        ("- self._target(self.objective, x0, xt, eps, t)) ** 2", "- self._target(self.objective, x0, xt, eps, t)).abs()"),
         ("torch.rand(()) < 0.5 if", "torch.rand(()) < 0.9 if"),
         ("            with torch.no_grad():\n", "            if True:\n"),
         ("loss + 0.001 * self.T * term", "loss + 0.001 * term"),
         ("(math.log(2) * x0[0].numel())", "x0[0].numel()"),
         ("torch.cat([guess.detach(),", "torch.cat([guess,"),
-        ("if t == 1 else self.kl(", "if t != 1 else self.kl("),
-        ("torch.where(t == 1, self.decoder", "torch.where(t == 2, self.decoder"),
-        ('variance = self._column("kl_beta_tilde", t, xt)', 'variance = self._column("sigma2", t, xt)'),
+        ("if t == 1 else self._kl(", "if t != 1 else self._kl("),
+        ("torch.where(t == 1, self._decoder", "torch.where(t == 2, self._decoder"),
+        ("variance = self.lower.column(t, xt)", "variance = self.sigma2.column(t, xt)"),
         ("gaussian_kl(self._mu_tilde(x0, xt, t), variance, out.mean, out.variance)",
          "gaussian_kl(out.mean, out.variance, self._mu_tilde(x0, xt, t), variance)"),
         ('"simple": snr,', '"simple": 1 / snr,'),
-        ('table["mu_tilde_x0"] ** 2 / (2 * table["sigma2"])', 'table["mu_tilde_x0"] ** 2 / table["sigma2"]'),
-        ('table["mu_tilde_x0"] ** 2 / (2 * table["sigma2"])', 'table["mu_tilde_x0"] / (2 * table["sigma2"])'),
+        ("self.mu_x0.float64**2 / (2 * self.sigma2.float64)", "self.mu_x0.float64**2 / self.sigma2.float64"),
+        ("self.mu_x0.float64**2 / (2 * self.sigma2.float64)", "self.mu_x0.float64 / (2 * self.sigma2.float64)"),
         ("snr.clamp(max=gamma)", "snr.clamp(min=gamma)"),
-        ('on_x0 * table[f"x0 per {self.objective}"] ** 2', 'on_x0 * table[f"x0 per {self.objective}"]'),
+        ("on_x0 * x0_per_output.float64**2", "on_x0 * x0_per_output.float64"),
         ("index_select(0, self._many(t, x0))", "index_select(0, self._many(t, x0) - 1)"),
     ],
-    "elbo": [
+    "bound": [
         ("self.prior + self.kl.sum(1) + self.decoder", "self.prior + self.kl.mean(1) + self.decoder"),
         ("self.prior + self.kl.sum(1) + self.decoder", "self.kl.sum(1) + self.decoder"),
         ("later.flip(1).cumsum(1).flip(1)", "later.cumsum(1)"),
@@ -153,10 +158,9 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("torch.arange(2, T + 1, device=x0.device)", "torch.arange(1, T, device=x0.device)"),
         (".repeat_interleave(B)  #", ".repeat(B)  #"),
         ('rearrange(kl, "(t b) -> b t", b=B)', 'kl.view(B, -1)'),
-        ("kl, mse_later = _evaluate(diffusion, model, x0, image.repeat(T - 1), later, *how)",
-         "kl, mse_later = _evaluate(diffusion, model, x0, image.repeat_interleave(T - 1), later, *how)"),
-        ("row + 2, *how", "row + 1, *how"),
-        ("/ chance[row]).view", ").view"),
+        ("image.repeat(T - 1), later)", "image.repeat_interleave(T - 1), later)"),
+        ("again, drawn + 2)", "again, drawn + 1)"),
+        ("(kl / chance[drawn]).view", "kl.view"),
         ("variance + kl.var(1) / samples", "variance + kl.var(1)"),
         ("variance + kl.var(1) / samples", "kl.var(1) / samples"),
         ("prior + decoder.mean(1), decoder.var(1)", "prior + decoder.sum(1), decoder.var(1)"),
@@ -165,9 +169,9 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("total += gaussian_nll(x_prev, out.mean, out.variance)", "total += gaussian_nll(xt, out.mean, out.variance)"),
         ("xt = diffusion.q_step(x_prev, t)", "xt = diffusion.q_sample(x0, t)"),
         ("diffusion.q_mean_variance(x0, diffusion.T)", "diffusion.q_mean_variance(x0, 1)"),
-        ("for rows in range(0, len(image), chunk):", "for rows in range(0, len(image), len(image)):"),
-        ('reduce((x - out.x0_hat) ** 2, "b ... -> b", "mean")', 'reduce((x - out.mean) ** 2, "b ... -> b", "mean")'),
-        ("model, xt, s, clip)\n        kl = ", "model, xt, s, not clip)\n        kl = "),
+        ("for first in range(0, len(image), self.chunk):", "for first in range(0, len(image), len(image)):"),
+        ('reduce((x0 - out.x0_hat) ** 2, "b ... -> b", "mean")', 'reduce((x0 - out.mean) ** 2, "b ... -> b", "mean")'),
+        ("self.model, xt, s, self.clip)", "self.model, xt, s, not self.clip)"),
     ],
     "oracle": [
         (".view(-1, *[1] * (means.ndim - 1))", ".view(1, -1)"),
@@ -205,28 +209,32 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("sigma2[1:] >= 0 if zero else sigma2[1:] > 0", "sigma2[1:] >= 0"),
     ],
     "samplers": [
-        ("x, x0_hat = diffusion.p_draw(out, t, randn()), out.x0_hat",
-         "x, x0_hat = diffusion.p_draw(out, t, x), out.x0_hat"),
-        ("for t in _bar(range(first, 0, -1), progress):\n        with torch.inference_mode():  #",
-         "for t in _bar(range(first, 1, -1), progress):\n        with torch.inference_mode():  #"),
-        ("yield SampleStep(diffusion.times[t - 1]", "yield SampleStep(diffusion.times[t]"),
-        ("sigma2 = eta**2 *", "sigma2 = eta *"),
-        ("signal = chain.schedule.alpha_bar_prev.sqrt()", "signal = chain.schedule.alpha_bar.sqrt()"),
-        ("(1 - chain.schedule.alpha_bar_prev - sigma2).sqrt()", "(1 - chain.schedule.alpha_bar_prev).sqrt()"),
-        ("(1 - chain.schedule.alpha_bar_prev - sigma2).sqrt()",
-         "(1 - chain.schedule.alpha_bar_prev + sigma2).sqrt()"),
-        ("sigma = sigma2.sqrt().tolist()", "sigma = sigma2.tolist()"),
-        ("signal[t] * out.x0_hat + noise[t] * out.eps_hat", "signal[t] * out.mean + noise[t] * out.eps_hat"),
-        ("chain.p_mean_variance(model, x, t, clip, x0_hat)", "chain.p_mean_variance(model, x, t, clip)"),
-        ("diffusion.p_mean_variance(model, x, t, clip, x0_hat)", "diffusion.p_mean_variance(model, x, t, clip)"),
-        ("chain.p_mean_variance(model, x, t, clip, x0_hat)", "chain.p_mean_variance(model, x, t, True, x0_hat)"),
+        ("x, x0_hat = diffusion._p_draw(out, t, z(s)), out.x0_hat",
+         "x, x0_hat = diffusion._p_draw(out, t, x), out.x0_hat"),
+        ("x, x0_hat = diffusion._p_draw(out, t, z(s)), out.x0_hat",
+         "x, x0_hat = diffusion._p_draw(out, t, z(t)), out.x0_hat"),
+        ("range(first, 0, -1), progress):\n        s = diffusion.", "range(first, 1, -1), progress):\n        s = diffusion."),
+        ("s = diffusion.times[t - 1]", "s = diffusion.times[t]"),
+        ("s = chain.times[t - 1]", "s = t - 1"),
+        ("eta**2 * chain.schedule.beta_tilde", "eta * chain.schedule.beta_tilde"),
+        ("before, sigma2 = chain.schedule.alpha_bar_prev,", "before, sigma2 = chain.schedule.alpha_bar,"),
+        ("(1 - before - sigma2).clamp", "(1 - before).clamp"),
+        ("(1 - before - sigma2).clamp", "(1 - before + sigma2).clamp"),
+        ("before.sqrt().tolist(), sigma2.sqrt().tolist()", "before.sqrt().tolist(), sigma2.tolist()"),
+        ("signal[t] * out.x0_hat + rest[t] * out.eps_hat", "signal[t] * out.mean + rest[t] * out.eps_hat"),
+        ("x = x + sigma[t] * z(s)", "x = x + sigma[t] * z(t)"),
+        ("chain._p_mean_variance(model, x, t, clip, x0_hat)", "chain._p_mean_variance(model, x, t, clip)"),
+        ("diffusion._p_mean_variance(model, x, t, clip, x0_hat)", "diffusion._p_mean_variance(model, x, t, clip)"),
+        ("chain._p_mean_variance(model, x, t, clip, x0_hat)", "chain._p_mean_variance(model, x, t, True, x0_hat)"),
         ("x0_hat = (x_prev - noise[t - 1] * eps_hat) / signal[t - 1]",
          "x0_hat = (x_prev - noise[t] * eps_hat) / signal[t]"),
         ("for _ in range(1 + refine):", "for _ in range(1):"),
         ("x = signal[t] * x0_hat + noise[t] * eps_hat", "x = signal[t] * x0_hat - noise[t] * eps_hat"),
         ("(1 - share) * noised(x0) + share * noised(other)", "share * noised(x0) + (1 - share) * noised(other)"),
         ("t_start=diffusion.times[t],", "t_start=None,"),
-        ("return diffusion.times.index(t_start), x, randn", "return diffusion.T, x, randn"),
+        ("return diffusion.times.index(t_start), x, draw", "return diffusion.T, x, draw"),
+        ("x = draw(t_start) if start is None", "x = draw(0) if start is None"),
+        ("yield SampleStep(s, x, x0_hat, out.eps_hat)\n\n\ndef ddim", "yield SampleStep(s, x, x0_hat, out.x0_hat)\n\n\ndef ddim"),
         ("return end.clone()", "return end"),
     ],
     "blocks": [
@@ -277,20 +285,22 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("self.conv_out = zero_init(", "self.conv_out = ("),
         ("resolution if i == blocks else None))\n            skips", "resolution))\n            skips"),
         ("range(blocks + 1)", "range(blocks)"),
-        ("if resolution in linear_attention:\n                return", "if resolution in attention:\n                return"),
-        ("Attention(channels, heads, head_width, wiring)", "Attention(channels, 1, head_width, wiring)"),
-        ("temb = wiring == \"paper\", 4 * width", "temb = wiring == \"paper\", 2 * width"),
-        ('Fourier(width // 2, time == "learned")', 'Fourier(width // 2, time == "random")'),
+        ("if resolution in c.linear_attention:\n                return", "if resolution in c.attention:\n                return"),
+        ("return Attention(channels, c.heads, c.head_width, c.wiring)", "return Attention(channels, 1, c.head_width, c.wiring)"),
+        ("learned_variance=diffusion.variance == \"learned\"", "learned_variance=False"),
+        ("UNetConfig(*chosen, **settings)", "UNetConfig(**settings)"),
+        ("temb = c.wiring == \"paper\", 4 * c.width", "temb = c.wiring == \"paper\", 2 * c.width"),
+        ('learned=c.time == "learned"', 'learned=c.time == "random"'),
         ("isinstance(layer, Block) or self.keeps_resampled", "isinstance(layer, Block)"),
     ],
-    "interop": [
+    "runs.interop": [
         ("self.model(xt, t - 1,", "self.model(xt, t,"),
         ("self.model(xt, t - 1,", "self.model(xt, t + 1,"),
         ('"qkv": ["to_q", "to_k", "to_v"]', '"qkv": ["to_k", "to_q", "to_v"]'),
         ('"norm1": ["norm1"]', '"norm1": ["norm2"]'),
         ("level, count = level + 1, 0", "level, count = level, 0"),
     ],
-    "metrics": [
+    "quality.metrics": [
         ("apart.T @ apart / (len(features) - 1)", "apart.T @ apart / len(features)"),
         ("apart = features - mean\n", "apart = features\n"),
         ("linalg.svdvals(a.T @ b).sum()", "linalg.svdvals(a.T @ b).square().sum()"),
@@ -333,7 +343,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("nearest_distance(samples, train, batch).median().item() / new",
          "new / nearest_distance(samples, train, batch).median().item()"),
     ],
-    "evaluation": [
+    "quality.evaluation": [
         ("frechet_distance(*moments(seen), *moments(real))", "frechet_distance(*moments(seen), *moments(seen))"),
         ("real = _apply(features, reference, batch, device)", "real = _apply(features, samples, batch, device)"),
         ("_apply(head, seen, batch, device), groups)", "_apply(head, real, batch, device), groups)"),
@@ -358,7 +368,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("samples + reference > len(real)", "samples + reference > len(real) + 1"),
         ('getattr(network, "__self__", network)', "network"),
     ],
-    "classifier": [
+    "quality.classifier": [
         ("return self.head(self.features(x))", "return self.head(-self.features(x))"),
         ("return network.eval()\n\n\ndef train", "return network\n\n\ndef train"),
         ("return network.eval()\n\n\ndef accuracy", "return network\n\n\ndef accuracy"),
@@ -367,17 +377,17 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("with torch.random.fork_rng(devices=[]):", "if True:"),
         ("padded[..., down : down + 8, right : right + 8]", "padded[..., down : down + 8, right : right + 8].flip(-1, -2)"),
         ("labels[rows])", "labels[: len(rows)])"),
-        ("aside = path.with_suffix(f\".{kind}.new\")", "aside = path"),
+        ("aside.write_bytes(content)", "aside.write_bytes(weights)"),
         ("train_classifier(seed, epochs)\n    seconds", "train_classifier(0, epochs)\n    seconds"),
     ],
-    "inception": [
+    "quality.inception": [
         ("antialias=False", "antialias=True"),
         ("feature=2048, antialias", "feature=768, antialias"),
         ("self.eval().requires_grad_(False)", "self.eval()"),
         ("from_model_range(x).to(torch.uint8)", "(x * 127.5 + 127.5).to(torch.uint8)"),
         ("features @ self.network.fc.weight.T", "self.network.fc(features)"),
     ],
-    "sources": [
+    "images.sources": [
         ('"ylecun/mnist"', '"mnist"'),
         ("Path(os.path.expanduser(name)).absolute()", "Path(name).absolute()"),
         ("Path(os.path.expanduser(name)).absolute()", "Path(os.path.expanduser(name))"),
@@ -426,11 +436,11 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ('sorted(n for n in names if not n.startswith("."))', "sorted(names)"),
         ('yield folder, inner, sorted(n for n', "yield folder, inner, list(n for n"),
     ],
-    "images": [
+    "images.sets": [
         ("if size is not None and size < 1:", "if size is not None and size < 0:"),
         ("if channels not in (None, 1, 3):", "if False:"),
         ("levels = 17\n", "pass\n"),
-        ("from_model_range(x[:, 0], levels)", "from_model_range(x[:, 0], 256)"),
+        ("raw, labels = digit_levels(split)", 'raw, labels = digit_levels("all")'),
         ("if name_or_path in HUB else", "if name in HUB else"),
         ("if split not in parts:", "if False:"),
         ("labels, levels, name, split)", 'labels, levels, name, "train")'),
@@ -475,7 +485,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("is {shape[2]} x {shape[1]} and", "is {shape[1]} x {shape[2]} and"),
         ("if shape[1:] != other[1:]:", "if shape[0] == other[0]:"),
     ],
-    "train": [
+    "training": [
         ("return c.lr * (n + 1) / (c.warmup + 1)", "return c.lr * n / (c.warmup + 1)"),
         ("(1 + math.cos(math.pi * min(1.0, done))) / 2", "(1 + math.cos(math.pi * min(1.0, done)))"),
         ("1 - decay)", "decay)"),
@@ -492,21 +502,23 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("return diffusion.bound_losses", "return diffusion.p_losses"),
         ("partial(network, labels=", "partial(network, labels=0 * "),
         ("network = DistributedDataParallel(network)", "pass"),
-        ("seed = mixed(config.seed, state.step, 1 + rank())", "seed = torch.seed()"),
+        ("seed = derive_seed(config.seed, state.step, 1 + rank())", "seed = torch.seed()"),
     ],
     "batches": [
         ("mine = slice(rank(), None, world())", "mine = slice(None)"),
         ("torch.randint(1, self.T + 1,", "torch.randint(0, self.T,"),
-        ("(2 / (self.levels - 1)) - 1", "(2 / self.levels) - 1"),
+        ("x0 = scaled(x0, self.levels)", "x0 = scaled(x0, 256)"),
         ("x0.flip(-1), x0)", "x0.flip(-2), x0)"),
         ("[mine] < 0.5", "[mine] < 0.9"),
-        ("seed = mixed(self.seed, step, 0)", "seed = mixed(self.seed, 0, 0)"),
+        ("seed = derive_seed(self.seed, step, 0)", "seed = derive_seed(self.seed, 0, 0)"),
         ("np.random.SeedSequence([seed, step, stream])", "np.random.SeedSequence([seed + step + stream])"),
         ("condition = bool(seed & 1)", "condition = True"),
     ],
-    "checkpoints": [
+    "system.files": [
         ("os.replace(aside, path)", "path.write_bytes(aside.read_bytes())"),
         ("aside.unlink(missing_ok=True)", "pass"),
+    ],
+    "runs.checkpoints": [
         ("weights_only=True)", "weights_only=False)"),
         ("diffusion.schedule.beta[1:]\n", "diffusion.schedule.beta[1:].float()\n"),
         ("GaussianDiffusion(NoiseSchedule(beta), **says[\"diffusion\"])", "GaussianDiffusion(NoiseSchedule(beta))"),
@@ -514,7 +526,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("if diffusion.times[-1] != diffusion.T:", "if False:"),
         ("network.load_state_dict(weights)", "network.load_state_dict(weights, strict=False)"),
     ],
-    "runs": [
+    "runs.run": [
         ("paths = self.states()[::-1]", "paths = self.states()"),
         ("state.load_state_dict(saved)", "pass"),
         ("_compare(path, saved[\"settings\"], says)", "pass"),
@@ -527,7 +539,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("falls = name == \"steps\" and now[\"training\"][\"decay\"]", "falls = False"),
         ("if last.step % self.every:", "if False:"),
     ],
-    "shared": [
+    "runs.many": [
         ("range(rank(), -(-n // batch), world())", "range(0, -(-n // batch), world())"),
         ("range(rank(), -(-n // batch), world())", "range(rank(), n // batch, world())"),
         ("for number in sorted(every)]", "for number in every]"),
@@ -545,7 +557,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("(*points, torch.cat(list(points)))", "(*points, points[0])"),
         ("return said[labels, torch.arange(len(xt), device=xt.device)]", "return said[labels[0]]"),
     ],
-    "grids": [
+    "images.grids": [
         ("missing = -len(bytes_) % columns", "missing = len(bytes_) % columns"),
         ("(r k) c h w -> (r h) (k w) c", "(k r) c h w -> (r h) (k w) c"),
         ("rows[:-1, :-1]", "rows"),
@@ -556,15 +568,20 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
 # Mutants that no test can tell from the original, and why.
 EQUIVALENT: dict[tuple[str, str, str], str] = {}
 
-# Where a room's mathematics is also held by the tests of another.
+# Where a file is held by the tests of another too; by its own alone otherwise.
 TESTS = {
     "forward": ["forward", "reverse"],
-    "diffusion": ["diffusion", "elbo"],
+    "diffusion": ["reverse", "diffusion", "bound"],
     "blocks": ["blocks", "unet"],
     "unet": ["unet", "interop"],
-    "images": ["images", "sources"],
-    "sources": ["sources", "images"],
+    "images.sets": ["sets", "sources"],
+    "images.sources": ["sources", "sets"],
 }
+
+
+def source(room: str, root: Path = ROOT) -> Path:
+    """The file of a room, such as runs.checkpoints."""
+    return root / "ddpm_lite" / f"{room.replace('.', '/')}.py"
 
 
 def run(room: str, old: str, new: str) -> tuple[bool, float]:
@@ -575,9 +592,9 @@ def run(room: str, old: str, new: str) -> tuple[bool, float]:
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        path = copy / "ddpm_lite" / f"{room}.py"
+        path = source(room, copy)
         path.write_text(path.read_text().replace(old, new))
-        files = [f"tests/test_{name}.py" for name in TESTS.get(room, [room])]
+        files = [f"tests/test_{name}.py" for name in TESTS.get(room, [room.rpartition(".")[2]])]
         start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files],
@@ -591,10 +608,10 @@ def run(room: str, old: str, new: str) -> tuple[bool, float]:
 def lost() -> list[str]:
     """Mutants whose line is no longer there, or there twice."""
     return [
-        f"{room}.py has {found} times, where one was expected: {old}"
+        f"{room} has {found} times, where one was expected: {old}"
         for room, mutants in MUTANTS.items()
         for old, _ in mutants
-        if (found := (ROOT / "ddpm_lite" / f"{room}.py").read_text().count(old)) != 1
+        if (found := source(room).read_text().count(old)) != 1
     ]
 
 

@@ -88,7 +88,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def stand_in(offline: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Lets parquet files stand in for a set of the hub; returns what is in them."""
-    from ddpm_lite import sources
+    from ddpm_lite.images import sources
 
     real = sources._load_dataset
 

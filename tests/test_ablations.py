@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, linear_schedule, train
-from ddpm_lite.ablations import without
 from ddpm_lite.blocks import Attention
+from ddpm_lite.experiments.ablations import without
 
 
 def network() -> UNet:

@@ -1,5 +1,6 @@
 """What a step sees: drawn from the seed and the step alone, whole or shared."""
 
+import itertools
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from ddpm_lite import batches
-from ddpm_lite.batches import Draw, mixed, place, seeded
+from ddpm_lite.batches import Draw, derive_seed, place, seeded
 
 CPU = torch.device("cpu")
 
@@ -92,9 +93,8 @@ def test_bytes_become_the_model_s_range() -> None:
 
 
 def test_mixed_numbers_are_all_different() -> None:
-    seen = {
-        mixed(seed, step, stream) for seed in range(4) for step in range(50) for stream in (0, 1)
-    }
+    every = itertools.product(range(4), range(50), (0, 1))
+    seen = {derive_seed(seed, step, stream) for seed, step, stream in every}
     assert len(seen) == 400
 
 

@@ -241,7 +241,7 @@ def test_attention_keeps_no_matrix_of_pixels_for_the_way_back() -> None:
 def test_attention_starts_as_the_identity_in_the_paper_only() -> None:
     x = torch.randn(2, 8, 4, 4)
     assert_close(Attention(8)(x), x, rtol=0, atol=0)
-    assert not torch.allclose(Attention(8, recipe="note")(x), x)
+    assert not torch.allclose(Attention(8, wiring="note")(x), x)
 
 
 def test_channel_norm_is_over_channels() -> None:

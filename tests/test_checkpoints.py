@@ -11,14 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ddpm_lite import GaussianDiffusion, UNet, cosine_schedule, linear_schedule
-from ddpm_lite.checkpoints import (
+from ddpm_lite.runs.checkpoints import (
     about,
     load,
     load_state,
     save_model,
     save_state,
     shipped,
-    written_aside,
 )
 
 DIFFUSION = GaussianDiffusion(
@@ -70,31 +69,6 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="save the whole chain, not 2 of 50 steps"):
         save_model(path, network(), DIFFUSION.subsequence([20, 50]))
     assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fails() -> None:
-        with written_aside(path) as aside:
-            aside.write_text("ne")
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        fails()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_new_file_comes_whole(tmp_path: Path) -> None:
-    """Who has the old file open keeps the old one, and never sees half of the new."""
-    path = tmp_path / "file"
-    path.write_text("old")
-    with path.open() as reader:
-        with written_aside(path) as aside:
-            aside.write_text("new")
-        assert (reader.read(), path.read_text()) == ("old", "new")
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from ddpm_lite import classifier, digits
-from ddpm_lite.classifier import (
+from ddpm_lite import digits
+from ddpm_lite.quality import classifier
+from ddpm_lite.quality.classifier import (
     COMMAND,
     WEIGHTS,
     DigitsClassifier,
@@ -38,7 +40,10 @@ def test_the_card_tells_the_truth() -> None:
         assert CARD["images"][split] == len(images)
         right = sum(a == b for a, b in zip(named, labels.tolist(), strict=True))
         assert CARD["accuracy"][split] == right / len(images)
-    assert CARD["command"] == COMMAND
+    for command in (COMMAND, CARD["command"]):  # the card's is of 0.1
+        found = find_spec(command.removeprefix("python -m "))
+        assert found is not None
+        assert found.origin == classifier.__file__
 
 
 def test_it_beats_simpler_classifiers() -> None:

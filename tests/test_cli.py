@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_lite import commands
-from ddpm_lite.cli import main
+from ddpm_lite.runs import commands
+from ddpm_lite.runs.cli import main
 
 
 def test_the_module_and_the_command_are_the_same() -> None:

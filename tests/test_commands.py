@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lite.cli import main
-from ddpm_lite.images import load_images
+from ddpm_lite.images.sets import load_images
+from ddpm_lite.runs.cli import main
 
 QUICK = "--width 8 --mults 1 --dropout 0 --T 20 --batch 8 --steps 4 --every 2 --sampler-steps 2"
 

@@ -1,6 +1,7 @@
 """The losses: L_simple, the weights by name, the hybrid loss, each against its definition."""
 
 import math
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
@@ -229,3 +230,52 @@ def test_the_bound_as_a_loss_trains_mean_and_variance() -> None:
     mean, variance = out.grad.chunk(2, dim=1)  # type: ignore[union-attr]
     assert (mean.abs().amax((1, 2, 3)) > 0).all()
     assert (variance.abs().amax((1, 2, 3)) > 0).all()
+
+
+# The settings.
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_a_diffusion_is_its_settings() -> None:
+    """Equal settings, equal diffusions; `replace` changes some; none can be changed in place."""
+    schedule = linear_schedule(20)
+    one = GaussianDiffusion(schedule, "v", levels=17)
+    assert one == GaussianDiffusion(linear_schedule(20), objective="v", levels=17)
+    assert hash(one) == hash(GaussianDiffusion(linear_schedule(20), "v", levels=17))
+    assert one != GaussianDiffusion(linear_schedule(21), "v", levels=17)
+    assert one != replace(one, levels=None)
+    assert replace(one, objective="eps", levels=256) == GaussianDiffusion(schedule)
+    assert "objective='v'" in repr(one)
+    assert GaussianDiffusion(schedule, **one.config) == one
+    with pytest.raises(FrozenInstanceError):
+        one.objective = "eps"  # type: ignore[misc]
+    with pytest.raises(ValueError, match="variance must be one of beta, beta_tilde, learned"):
+        replace(one, variance="large")  # type: ignore[arg-type]
+
+
+def test_a_shortened_chain_stays_one_when_a_setting_changes() -> None:
+    whole = GaussianDiffusion(linear_schedule(20), "mu")
+    short, told = whole.subsequence([3, 9, 20]), []
+    other = replace(short, variance="beta_tilde")
+    assert (other.times, other.T) == ([0, 3, 9, 20], 3)
+    assert other == replace(whole, variance="beta_tilde").subsequence([3, 9, 20])
+    assert short == whole.subsequence([3, 9, 20]) != whole.subsequence([4, 9, 20])
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        told.append(int(t[0]))
+        return x
+
+    x = torch.randn(2, 3)
+    mean = whole.p_mean_variance(model, x, 9, clip=False).x0_hat
+    assert_close(other.p_mean_variance(model, x, 2, clip=False).x0_hat, mean)
+    assert told == [9, 9]
+
+
+def test_a_coefficient_changed_by_nobody() -> None:
+    """Two processes over one schedule share nothing that a setting moves."""
+    schedule = linear_schedule(10)
+    first = GaussianDiffusion(schedule, variance="beta_tilde", first_variance=0.5)
+    assert first.sigma2.numbers[1] == 0.5
+    assert first.lower.numbers[1] == schedule.beta_tilde[2]
+    assert schedule.beta_tilde[1] == 0
+    assert GaussianDiffusion(schedule).sigma2.numbers[1:] == schedule.beta[1:].tolist()

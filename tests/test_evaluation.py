@@ -17,7 +17,7 @@ from ddpm_lite import (
     moments,
     real_floor,
 )
-from ddpm_lite.classifier import load_classifier
+from ddpm_lite.quality.classifier import load_classifier
 
 NET = load_classifier()
 TRAIN, TEST = digits("train")[0], digits("test")[0]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ddpm_lite import GaussianDiffusion, UNet, linear_schedule, load
-from ddpm_lite.cli import main
-from ddpm_lite.export import browser_script, export_model, float16_weights
+from ddpm_lite.runs.cli import main
+from ddpm_lite.runs.export import browser_script, export_model, float16_weights
 
 DIFFUSION = GaussianDiffusion(linear_schedule(10, 0.01, 0.3))
 

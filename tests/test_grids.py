@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lite.grids import grid, write_png
+from ddpm_lite.images.grids import grid, write_png
 
 
 @pytest.mark.parametrize("channels", [1, 3])

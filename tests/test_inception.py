@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 
 from ddpm_lite import from_model_range, inception_score
-from ddpm_lite.inception import Inception
+from ddpm_lite.quality.inception import Inception
 
 
 class Stub(nn.Module):

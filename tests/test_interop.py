@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from ddpm_lite.interop import CIFAR10, ZeroBased, load_diffusers
+from ddpm_lite.runs.interop import CIFAR10, ZeroBased, load_diffusers
 from ddpm_lite.unet import UNet
 
 diffusers = pytest.importorskip("diffusers")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddpm_lite.processes import device_note, gather, joined, rank, wait, world
+from ddpm_lite.system.processes import device_note, gather, joined, rank, wait, world
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def test_two_gather_what_each_has(tmp_path: Path) -> None:
     done = torchrun(
         """
         from pathlib import Path
-        from ddpm_lite.processes import device_note, gather, joined, rank, wait, world
+        from ddpm_lite.system.processes import device_note, gather, joined, rank, wait, world
         with joined("cpu"):
             wait()
             Path(f"{rank()}").write_text(f"{world()} {gather(10 + rank())}")
@@ -70,8 +70,8 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) ->
         from pathlib import Path
         import torch
         from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule
-        from ddpm_lite.processes import joined, rank
-        from ddpm_lite.runs import Run
+        from ddpm_lite.system.processes import joined, rank
+        from ddpm_lite.runs.run import Run
         with joined("cpu"):
             torch.manual_seed(0)
             network, data = UNet(8, 1, 8), digits()[0][:64]

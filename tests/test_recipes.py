@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ddpm_lite import UNet, linear_schedule
-from ddpm_lite.recipes import RECIPES, DiffusionConfig, NetworkConfig
+from ddpm_lite.runs.recipes import RECIPES, DiffusionConfig
+from ddpm_lite.unet import UNetConfig
 
 SIZES = {"digits": (8, 1, 17), "fashion_mnist": (28, 1, 256), "cifar10": (32, 3, 256)}
 
@@ -46,7 +47,7 @@ def test_settings_reach_what_is_made() -> None:
     config = DiffusionConfig("sigmoid", 50, objective="v", variance="learned", self_condition=True)
     diffusion = config.make(17)
     assert (diffusion.T, diffusion.objective, diffusion.variance) == (50, "v", "learned")
-    network = NetworkConfig(width=8, mults=(1,), block="convnext").make(8, 1, diffusion)
+    network = UNetConfig(width=8, mults=(1,), block="convnext").make(8, 1, diffusion)
     assert (network.self_condition, network.learned_variance) == (True, True)
     assert network.config["block"] == "convnext"
 

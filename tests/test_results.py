@@ -6,10 +6,10 @@ from statistics import mean, variance
 
 import pytest
 
-from ddpm_lite import studies
-from ddpm_lite.results import STORED, load_results
-from ddpm_lite.shared import codelength
-from ddpm_lite.studies import STUDIES, run
+from ddpm_lite.experiments import studies
+from ddpm_lite.experiments.results import STORED, load_results
+from ddpm_lite.experiments.studies import STUDIES, run
+from ddpm_lite.runs.many import codelength
 
 NAMES = sorted(path.stem for path in STORED.glob("*.json"))
 

@@ -342,3 +342,73 @@ def test_bad_input() -> None:
         first(ddim(diffusion, never, (2, 3)))
     with pytest.raises(ValueError, match="refine must not be negative, got -1"):
         encode(diffusion, never, torch.zeros(2, 3), steps=5, refine=-1)
+
+
+# Chosen noise, and all that a step knows.
+
+
+@pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
+@pytest.mark.parametrize("times", [list(range(1, 8)), [2, 3, 7]])
+def test_chosen_noise_makes_each_x_t(variance: Any, times: list[int]) -> None:
+    """noise(t) is what x_t is made with: x_T first, then each x_t on the way, by Algorithm 2."""
+    whole = GaussianDiffusion(linear_schedule(7, 0.05, 0.4), variance=variance)
+    chain, schedule = whole.subsequence(times), whole.schedule.subsequence(times)
+    table = torch.randn(8, 4, 2, dtype=torch.float64)
+    model = Oracle(whole.schedule, torch.tensor([[0.5, -0.5], [-0.2, 0.1]]).double(), 0.1)
+    x = table[7]
+    for step in ddpm(chain, model, (4, 2), clip=False, noise=lambda t: table[t]):
+        i = times.index(step.t) + 2 if step.t else 1  # the step of the chain that led here
+        told = torch.full((4,), times[i - 1])
+        eps, a, b = model(x, told), schedule.alpha_bar[i], schedule.beta[i]
+        z = table[step.t] if step.t else 0
+        sigma = {"beta": b, "beta_tilde": schedule.beta_tilde[i]}[variance].sqrt()
+        x = (x - b / (1 - a).sqrt() * eps) / (1 - b).sqrt() + sigma * z
+        assert_close(step.xt, x)
+        assert_close(step.eps_hat, eps)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
+def test_chosen_noise_in_ddim(eta: float) -> None:
+    """Against Eq. 12 of the DDIM paper, written out; the same numbers whoever brings the noise."""
+    diffusion = GaussianDiffusion(cosine_schedule(30))
+    times, a = [3, 11, 20, 30], diffusion.schedule.alpha_bar.tolist()
+    table = torch.randn(31, 5, 2, dtype=torch.float64)
+    model = Oracle(diffusion.schedule, torch.tensor([[0.5, -0.5], [-0.2, 0.1]]).double(), 0.1)
+    steps = ddim(
+        diffusion, model, (5, 2), steps=times, eta=eta, clip=False, noise=lambda t: table[t]
+    )
+    x = table[30]
+    for t, s, step in zip(times[::-1], [20, 11, 3, 0], steps, strict=True):
+        eps = model(x, t)
+        x0 = (x - math.sqrt(1 - a[t]) * eps) / math.sqrt(a[t])
+        sigma = eta * math.sqrt((1 - a[s]) / (1 - a[t]) * (1 - a[t] / a[s]))
+        x = math.sqrt(a[s]) * x0 + math.sqrt(1 - a[s] - sigma**2) * eps + sigma * table[s]
+        assert step.t == s
+        assert_close(step.xt, x)
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim])
+@pytest.mark.parametrize("clip", [True, False])
+def test_a_step_hands_over_all_it_knows(sampler: Any, clip: bool) -> None:
+    """x_t is made of the x0_hat and the eps_hat that it hands over, clipped or not."""
+    diffusion = GaussianDiffusion(cosine_schedule(12), "v")
+    torch.manual_seed(0)
+    a, xt, largest = diffusion.schedule.alpha_bar, torch.randn(6, 2), 0.0
+    for step, t in zip(
+        sampler(diffusion, lambda x, t: 3 * x, (6, 2), start=xt, clip=clip, **FULL[sampler]),
+        range(12, 0, -1),
+        strict=True,
+    ):
+        made = a[t].sqrt().float() * step.x0_hat + (1 - a[t]).sqrt().float() * step.eps_hat
+        assert_close(made, xt, rtol=1e-3, atol=1e-4)
+        xt, largest = step.xt, max(largest, step.x0_hat.abs().max().item())
+    assert (largest <= 1) == clip
+
+
+FULL: dict[Any, dict[str, Any]] = {ddpm: {}, ddim: {"steps": 12}}
+
+
+def test_noise_of_another_shape() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(5))
+    with pytest.raises(ValueError, match=r"noise\(5\) must have the shape \(4, 2\), got \(3, 2\)"):
+        next(ddpm(diffusion, lambda x, t: x, (4, 2), noise=lambda t: torch.zeros(3, 2)))

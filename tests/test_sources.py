@@ -10,7 +10,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ddpm_lite import load_images, sources
+from ddpm_lite import load_images
+from ddpm_lite.images import sources
 from tests.pictures import offline, parquet, random, save, stand_in
 
 __all__ = ["offline", "stand_in"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ddpm_lite import studies
-from ddpm_lite.studies import STUDIES, Study, Way, main, run
+from ddpm_lite.experiments import studies
+from ddpm_lite.experiments.studies import STUDIES, Study, Way, main, run
 
 
 def short(study: Study, **changes: object) -> Study:

@@ -1,6 +1,7 @@
 """The network: its size against the official ones, and what goes in and comes out of each kind."""
 
 import shutil
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from ddpm_lite.blocks import Attention, LinearAttention
-from ddpm_lite.unet import Block, UNet, time_embedding
+from ddpm_lite.unet import Block, UNet, UNetConfig, time_embedding
 
 # One small network of each kind, and one with every switch on.
 KINDS: dict[str, dict[str, Any]] = {
@@ -392,3 +393,23 @@ def test_bad_input() -> None:
     for wrong in (-1, 3):
         with pytest.raises(ValueError, match=rf"labels must lie in 0\.\.2, got {wrong}"):
             network(x, t, labels=torch.tensor([2, wrong]))
+
+
+# Its settings.
+
+
+def test_its_settings_are_one_dataclass() -> None:
+    """By place or by name, on its own or through a recipe: the same network."""
+    config = UNetConfig(8, (1, 2), (4,), 1, 0.1, heads=2, time="random")
+    network = UNet(8, 3, 8, (1, 2), (4,), 1, 0.1, heads=2, time="random", classes=5)
+    assert network.settings == config
+    asked = {"self_condition": False, "learned_variance": False, "out_channels": None, "classes": 5}
+    assert network.config == {"size": 8, "channels": 3, **asdict(config), **asked}
+    assert list(network.config)[:3] == ["size", "channels", "width"]  # as weights have carried them
+    assert UNet(**network.config).config == network.config
+    assert UNetConfig(width=8) == replace(UNetConfig(), width=8)
+
+
+def test_a_setting_of_another_name() -> None:
+    with pytest.raises(TypeError, match="widht"):
+        UNet(8, widht=16)

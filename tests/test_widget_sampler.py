@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ddpm_lite import GaussianDiffusion, UNet, ddim, linear_schedule, sample, spaced_times
-from ddpm_lite.grids import grid
+from ddpm_lite.images.grids import grid
 from ddpm_lite.widgets import Sampler
 from ddpm_lite.widgets.sampler import step_noise, stops, walk
 

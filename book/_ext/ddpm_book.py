@@ -95,7 +95,7 @@ def copy_mathjax(app: Sphinx) -> None:
 
 def export_models(app: Sphinx) -> None:
     """Put the network that widgets run in the browser where they load it from, on request."""
-    from ddpm_lite.export import export_model
+    from ddpm_lite.runs.export import export_model
 
     export_model("digits", Path(app.outdir) / "_static/models/digits.js")
 

@@ -22,6 +22,7 @@ PAPER = re.compile(
 )
 DEFINED = re.compile(r"\$\$ \((eq-[\w-]+)\)")
 NUMBER = re.compile(r"\d+")
+APART = ("widgets", "checks", "plots")  # show and test what others compute
 
 
 @dataclass
@@ -64,8 +65,10 @@ def functions(package: Path = ROOT / "ddpm_lite") -> list[Function]:
             if isinstance(node, ast.ClassDef):
                 walk(node.body, module, f"{prefix}{node.name}.")
 
-    for path in sorted(package.glob("*.py")):
-        walk(ast.parse(path.read_text()).body, path.stem)
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts[0] not in APART:
+            walk(ast.parse(path.read_text()).body, ".".join(parts))
     return found
 
 

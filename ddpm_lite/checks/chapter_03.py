@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from ddpm_lite.checks.wrong import Wrong, expect_close, expect_given
-from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.diffusion import GaussianDiffusion, Model
 from ddpm_lite.gaussian import gaussian_nll
-from ddpm_lite.reverse import Model
 from ddpm_lite.schedule import linear_schedule
 
 __all__ = ["CHECKERS"]

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.checkpoints import load
-from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.reverse import Model
-from ddpm_lite.samplers import _device_of, ddpm
+from ddpm_lite.diffusion import GaussianDiffusion, Model
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.samplers import ddpm, device_of
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.widgets.base import Widget, with_core
 
@@ -59,14 +58,13 @@ def record(
     """
     places = [0, *spaced_times(diffusion.T, stops)]
     times = [diffusion.times[place] for place in places]
-    device = _device_of(model, None)
+    device = device_of(model)
     generator = torch.Generator(device).manual_seed(seed)
     t, xt = times[-1], torch.randn(shape, generator=generator, device=device)
     kept = []
     for step in ddpm(diffusion, model, shape, clip=clip, start=xt, generator=generator):
         if t in times:
-            eps_hat = diffusion.convert(step.x0_hat, xt, diffusion.times.index(t), "x0", "eps")
-            kept.append((xt, step.x0_hat, eps_hat))
+            kept.append((xt, step.x0_hat, step.eps_hat))
         t, xt = step.t, step.xt
     kept.append((xt, xt, torch.zeros_like(xt)))
     frames = (torch.stack(values).cpu() for values in zip(*kept, strict=True))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.data import to_model_range
 from ddpm_lite.gaussian import decoder_nll
+from ddpm_lite.images.data import to_model_range
 from ddpm_lite.schedule import linear_schedule
 from ddpm_lite.widgets.base import Widget, with_core
 

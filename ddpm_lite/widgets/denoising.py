@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.data import digits, from_model_range, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.forward import Objective
+from ddpm_lite.images.data import digits, from_model_range, to_model_range
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import linear_schedule
 from ddpm_lite.widgets.base import Widget, with_core

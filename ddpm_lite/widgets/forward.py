@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.images.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.schedule import NoiseSchedule, cosine_schedule, linear_schedule
 from ddpm_lite.widgets.base import Widget, with_core
 from ddpm_lite.widgets.noise import normals

@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from ddpm_lite import plots
-from ddpm_lite.checkpoints import load
-from ddpm_lite.data import digits
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.images.data import digits
+from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
 from ddpm_lite.widgets.base import Widget, with_core

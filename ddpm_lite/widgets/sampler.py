@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.checkpoints import load
-from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.grids import grid
-from ddpm_lite.samplers import _device_of
+from ddpm_lite.diffusion import GaussianDiffusion, Variance
+from ddpm_lite.images.grids import grid
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.samplers import ddim, ddpm, device_of
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
 from ddpm_lite.widgets.base import HERE, Widget, style, with_core
@@ -52,7 +53,7 @@ def walk(
     sampler: str = "ddim",
     steps: int = 50,
     eta: float = 0.0,
-    variance: str = "beta",
+    variance: Variance = "beta",
     clip: bool = True,
     seed: int = 0,
     drawing: Float[Tensor, "C H W"] | None = None,
@@ -69,33 +70,28 @@ def walk(
         drawing: in [-1, 1]; noised to t_start, it is where the chains begin.
         t_start: in 1..T.
     """
-    device = _device_of(model, None)
     shape = (images, model.channels, model.size, model.size)
     first = diffusion.T if drawing is None or t_start is None else t_start
-    config = diffusion.config | {"variance": variance}
-    whole = GaussianDiffusion(diffusion.schedule, **config)
-    chain = whole.subsequence(stops(diffusion.T, steps, first))
+    times = stops(diffusion.T, steps, first)
+    # Step i leaves the chain's i-th stop; 0 is what the chain begins with.
+    number = {first: 0} | {t: i for i, t in enumerate([0, *times[:-1]], start=1)}
 
-    def noise(i: int) -> Tensor:
-        return step_noise(seed, i, shape).to(device, torch.float32)
+    def noise(t: int) -> Tensor:
+        return step_noise(seed, number[t], shape).to(device_of(model), torch.float32)
 
-    x = noise(0)
+    x = noise(first)
     if drawing is not None:
-        x = chain.q_sample(drawing.to(x).expand(shape), chain.T, x)
-    before = chain.schedule.alpha_bar_prev
-    sigma2 = eta**2 * chain.schedule.beta_tilde
-    for i in range(chain.T, 0, -1):
-        with torch.inference_mode():
-            out = chain.p_mean_variance(model, x, i, clip)
-            if sampler == "ddpm":
-                x_prev = chain.p_draw(out, i, noise(i))
-            else:
-                rest = (1 - before[i] - sigma2[i]).clamp(min=0).sqrt().item()
-                x_prev = before[i].sqrt().item() * out.x0_hat + rest * out.eps_hat
-                if sigma2[i] > 0:
-                    x_prev = x_prev + sigma2[i].sqrt().item() * noise(i)
-        yield Frame(chain.times[i], x, out.x0_hat, out.eps_hat)
-        x = x_prev
+        x = diffusion.q_sample(drawing.to(x).expand(shape), first, x)
+    options: dict[str, Any] = {"clip": clip, "start": x, "t_start": first, "noise": noise}
+    if sampler == "ddpm":
+        chain = replace(diffusion, variance=variance).subsequence(times)
+        walk = ddpm(chain, model, shape, **options)
+    else:
+        walk = ddim(diffusion, model, shape, steps=times, eta=eta, **options)
+    t = first
+    for step in walk:
+        yield Frame(t, x, step.x0_hat, step.eps_hat)
+        t, x = step.t, step.xt
     yield Frame(0, x, x, torch.zeros_like(x))
 
 
@@ -219,7 +215,7 @@ class Sampler(Widget):
         first = self.t_start if self.start == "drawing" else self.diffusion.T
         times = [0, *stops(self.diffusion.T, self.steps, first)][::-1]
         alpha_bar = self.diffusion.schedule.alpha_bar[times].tolist()
-        device = _device_of(self.model, None)
+        device = device_of(self.model)
         place = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
         told = {"times": times, "alphaBar": alpha_bar, "shape": [self.images, *self._shape]}
         return told | {"where": f"by PyTorch on {place}"}, []

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ddpm_lite import TrainConfig
-from ddpm_lite.train import TrainState
+from ddpm_lite.training import TrainState
 
 
 def share(

@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Locator, Page
 
 from ddpm_lite import GaussianDiffusion, UNet, linear_schedule, load, spaced_times
-from ddpm_lite.export import browser_script, float16_weights
+from ddpm_lite.runs.export import browser_script, float16_weights
 from ddpm_lite.widgets import Sampler
 from ddpm_lite.widgets.sampler import step_noise, walk
 

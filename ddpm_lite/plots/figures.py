@@ -1,104 +1,21 @@
-"""Figures of the book: one style, one palette, legible in print and without colour.
+"""Figures of the book, each in one call.
 
 Every function draws one figure with pyplot and leaves it open, so that a notebook shows it.
-Figures are SVG; `for_dark` recolours one for a dark page.
 """
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-__all__ = [
-    "COLORS",
-    "axes",
-    "clouds",
-    "for_dark",
-    "histograms",
-    "image",
-    "images",
-    "lines",
-    "panels",
-    "setup",
-    "svg",
-    "unet",
-]
+from ddpm_lite.plots.style import COLORS, INK, PALE, PAPER
 
-INK, PALE, PAPER = "#24292f", "#d0d7de", "#ffffff"
-# Okabe and Ito (2008): told apart by readers of any colour vision. Each line also has its own dash.
-COLORS = ["#0072b2", "#d55e00", "#009e73", "#a8518a"]
-DASHES = ["-", "--", "-.", ":"]
-# What each colour becomes on a dark page, at least as far from its ground as it was from white.
-DARK = {
-    INK: "#d1d5da",
-    PALE: "#48566b",
-    PAPER: "#121212",
-    "#0072b2": "#56b4e9",
-    "#d55e00": "#f0883e",
-    "#009e73": "#3fc997",
-    "#a8518a": "#e39fcb",
-}
-
-
-STYLE: dict[Any, Any] = {
-    "axes.edgecolor": INK,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.prop_cycle": cycler(color=COLORS, linestyle=DASHES),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "font.size": 11,
-    "grid.color": PALE,
-    "grid.linewidth": 0.6,
-    "image.cmap": "gray",
-    "image.interpolation": "nearest",
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "savefig.facecolor": PAPER,
-    "svg.hashsalt": "ddpm-lite",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-def setup() -> None:
-    """Put the book's style in force for this notebook, and show figures as SVG."""
-    mpl.rcParams.update(STYLE)
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # not in a notebook
-        return
-    set_matplotlib_formats("svg", metadata={"Date": None})
-
-
-def svg(draw: Callable[[], Figure]) -> str:
-    """The figure that `draw` returns, in the book's style whatever is in force, as SVG."""
-    out = io.StringIO()
-    with mpl.rc_context(STYLE):
-        draw().savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
-
-
-def for_dark(svg: str) -> str:
-    """Recolour an SVG of this module for a dark page. Pixels inside it stay as they are."""
-    for light, dark in DARK.items():
-        svg = svg.replace(light, dark)
-    return svg
+__all__ = ["axes", "clouds", "histograms", "image", "images", "lines", "panels", "unet"]
 
 
 def axes(rows: int = 1, height: float = 2.8) -> list[Axes]:

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ddpm_lite.data import from_model_range
+from ddpm_lite.images.data import from_model_range
 
 __all__ = ["grid", "write_png"]
 

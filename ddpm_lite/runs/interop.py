@@ -18,7 +18,7 @@ from ddpm_lite.unet import UNet
 
 __all__ = ["ZeroBased", "load_diffusers"]
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+FILE = "diffusion_pytorch_model.safetensors"
 # What decides the wiring in the config.json of google/ddpm-cifar10-32. None may also be absent.
 CIFAR10 = {
     "in_channels": 3,
@@ -132,7 +132,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         config = path / "config.json"
         if config.exists():
             _check_config(json.loads(config.read_text()))
-        path = path / WEIGHTS
+        path = path / FILE
     if path.suffix != ".safetensors":
         raise ValueError(
             f"expected a folder or a .safetensors file, got {path}: other formats are pickles, "

@@ -1,14 +1,14 @@
 """Images: real ones that need no download, and their scaling to [-1, 1] and back."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 
 __all__ = ["digits", "from_model_range", "photograph", "to_model_range"]
 
 
 def to_model_range(
-    values: Int[Tensor, "*D"], levels: int = 256, dtype: torch.dtype = torch.float32
+    values: Integer[Tensor, "*D"], levels: int = 256, dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "*D"]:
     """Map the integers 0..levels - 1 onto [-1, 1]: x = 2 v / (levels - 1) - 1.
 
@@ -26,6 +26,11 @@ def to_model_range(
         raise ValueError(
             f"values must lie in 0..{levels - 1}, got {values.min().item()}..{values.max().item()}"
         )
+    return scaled(values, levels, dtype)
+
+
+def scaled(values: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`to_model_range` without a look at the values, which on an accelerator would wait for it."""
     return 2 * values.to(dtype) / (levels - 1) - 1
 
 
@@ -53,16 +58,21 @@ def digits(split: str = "train") -> tuple[Float[Tensor, "N 1 8 8"], Int[Tensor, 
     Raises:
         ValueError: a split of another name.
     """
+    levels, labels = digit_levels(split)
+    return to_model_range(levels, levels=17), labels
+
+
+def digit_levels(split: str) -> tuple[UInt8[Tensor, "N 1 8 8"], Int[Tensor, " N"]]:
+    """`digits` as they are stored: levels of grey 0..16, and labels."""
     from sklearn.datasets import load_digits
 
     if split not in ("train", "test", "all"):
         raise ValueError(f"split must be train, test or all, got {split!r}")
     raw = load_digits()
-    images = to_model_range(torch.from_numpy(raw.images).long()[:, None], levels=17)
-    labels = torch.from_numpy(raw.target).long()
+    levels, labels = torch.from_numpy(raw.images).byte()[:, None], torch.from_numpy(raw.target)
     held_out = torch.arange(len(labels)) % 6 == 5
     keep = {"train": ~held_out, "test": held_out, "all": torch.ones_like(held_out)}[split]
-    return images[keep], labels[keep]
+    return levels[keep], labels[keep].long()
 
 
 def photograph(size: int = 96) -> Float[Tensor, "1 3 size size"]:

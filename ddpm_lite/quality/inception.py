@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ddpm_lite.data import from_model_range
+from ddpm_lite.images.data import from_model_range
 
 __all__ = ["Inception"]
 

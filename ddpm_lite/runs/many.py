@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ddpm_lite.batches import mixed
+from ddpm_lite.batches import derive_seed
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.elbo import elbo
-from ddpm_lite.processes import gather, rank, world
+from ddpm_lite.bound import elbo
+from ddpm_lite.system.processes import gather, rank, world
 from ddpm_lite.samplers import SampleStep, ddpm, sample
 
 __all__ = ["Codelength", "codelength", "draw"]
@@ -47,7 +47,7 @@ def draw(
     device = next(network.parameters()).device
     parts = {}
     for number, rows in _shares(n, batch, progress, "drawing"):
-        generator = torch.Generator(device).manual_seed(mixed(seed, number, 0))
+        generator = torch.Generator(device).manual_seed(derive_seed(seed, number, 0))
         size = (len(rows), *shape)
         x = sample(diffusion, network, size, sampler, generator=generator, **options)
         parts[number] = x.cpu()
@@ -104,7 +104,7 @@ def codelength(
     parts = {}
     # A few images with all their t fill a chunk many times over.
     for number, rows in _shares(len(x0), 8, progress, "bound"):
-        generator = torch.Generator(device).manual_seed(mixed(seed, number, 0))
+        generator = torch.Generator(device).manual_seed(derive_seed(seed, number, 0))
         images = x0[rows.start : rows.stop].to(device)
         terms = elbo(diffusion, network, images, clip=clip, chunk=chunk, generator=generator)
         sums = torch.stack([terms.prior, terms.kl.sum(1), terms.decoder, terms.total], dim=1)

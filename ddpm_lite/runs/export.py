@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from ddpm_lite.checkpoints import load, written_aside
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.system.files import written_aside
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.unet import UNet
 

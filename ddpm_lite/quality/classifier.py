@@ -1,12 +1,11 @@
 """A small classifier of digits, whose features stand in for Inception's where images are 8x8.
 
-Its weights come with the package; `python -m ddpm_lite.classifier` makes them again.
+Its weights come with the package; `python -m ddpm_lite.quality.classifier` makes them again.
 """
 
 import hashlib
 import json
 import math
-import os
 import time
 from datetime import date
 from pathlib import Path
@@ -17,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddpm_lite.data import digits
+from ddpm_lite.images.data import digits
+from ddpm_lite.system.files import WEIGHTS, written_aside
 
 __all__ = [
     "DigitsClassifier",
@@ -27,9 +27,8 @@ __all__ = [
     "write_classifier",
 ]
 
-WEIGHTS = Path(__file__).parent / "weights"
 NAME = "digits_classifier"
-COMMAND = "python -m ddpm_lite.classifier"
+COMMAND = "python -m ddpm_lite.quality.classifier"
 
 
 class DigitsClassifier(nn.Module):
@@ -142,7 +141,7 @@ def write_classifier(
     seconds = time.perf_counter() - start
     weights = save(network.state_dict())
     card = {
-        "what": "DigitsClassifier of ddpm_lite/classifier.py, weights in float32",
+        "what": "DigitsClassifier of ddpm_lite/quality/classifier.py, weights in float32",
         "data": 'digits("train") to train, digits("test") held out; scikit-learn\'s load_digits',
         "command": COMMAND,
         "seed": seed,
@@ -160,10 +159,8 @@ def write_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(card, indent=2) + "\n"
     for kind, content in (("safetensors", weights), ("json", text.encode())):
-        path = folder / f"{NAME}.{kind}"
-        aside = path.with_suffix(f".{kind}.new")
-        aside.write_bytes(content)
-        os.replace(aside, path)
+        with written_aside(folder / f"{NAME}.{kind}") as aside:
+            aside.write_bytes(content)
     return card
 
 

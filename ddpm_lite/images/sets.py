@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from ddpm_lite.data import digits, from_model_range
-from ddpm_lite.sources import HUB, image_column, open_hub, open_path, reason
+from ddpm_lite.images.data import digit_levels
+from ddpm_lite.images.sources import HUB, image_column, open_hub, open_path, reason
 
 __all__ = ["ImageSet", "load_images"]
 
@@ -91,8 +91,8 @@ def load_images(
     labels: Tensor | None
     if name_or_path == "digits":
         levels = 17
-        x, labels = digits(split)
-        rows, count = _digits(from_model_range(x[:, 0], levels)), len(x)
+        raw, labels = digit_levels(split)
+        rows, count = _digits(raw), len(raw)
     else:
         parts = (open_hub if name_or_path in HUB else open_path)(name, progress)
         if split not in parts:
@@ -113,7 +113,7 @@ def _bar(rows: Iterator[Row], count: int) -> Iterator[Row]:
 def _digits(values: Tensor) -> Iterator[Row]:
     from PIL import Image
 
-    for i, image in enumerate(values.byte().numpy()):
+    for i, image in enumerate(values[:, 0].numpy()):
         yield f"digit {i}", partial(Image.fromarray, image)
 
 

@@ -1,16 +1,18 @@
 """The variational bound, term by term: how many nats a model needs for an image."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite._shapes import Images, PerImage
+from ddpm_lite.diffusion import GaussianDiffusion, Model, Prediction
 from ddpm_lite.gaussian import gaussian_kl, gaussian_nll
-from ddpm_lite.reverse import Model
 
 __all__ = ["ELBO", "Estimate", "elbo", "elbo_along_path", "elbo_estimate", "prior_kl"]
 
@@ -23,11 +25,11 @@ class ELBO:
     bound, so that less is better and `total` bounds -log p_theta(x_0) from above in expectation.
     """
 
-    prior: Float[Tensor, " B"]
+    prior: PerImage
     """L_T, the divergence of q(x_T | x_0) from the standard normal."""
     kl: Float[Tensor, "B later"]
     """L_{t-1} for t = 2..T: column t - 2 belongs to step t."""
-    decoder: Float[Tensor, " B"]
+    decoder: PerImage
     """L_0 = -log p_theta(x_0 | x_1)."""
     mse: Float[Tensor, "B T"]
     """The mean squared error of x0_hat(x_t, t), for t = 1..T, in the model's range [-1, 1]."""
@@ -37,12 +39,12 @@ class ELBO:
     """Grey levels, the unit of `distortion`."""
 
     @property
-    def total(self) -> Float[Tensor, " B"]:
+    def total(self) -> PerImage:
         """L_T + sum of L_{t-1} + L_0 in nats. Eq. {eq}`eq-bound-terms`; Ho et al. (2020), Eq. 5."""
         return self.prior + self.kl.sum(1) + self.decoder
 
     @property
-    def bits_per_dim(self) -> Float[Tensor, " B"]:
+    def bits_per_dim(self) -> PerImage:
         """L in bits per dimension: nats / (log(2) dims). Eq. {eq}`eq-bits-per-dim`."""
         return self.total / (math.log(2) * self.dims)
 
@@ -70,15 +72,15 @@ class ELBO:
 class Estimate:
     """The bound from a few t: unbiased, with the standard error of each image's figure."""
 
-    total: Float[Tensor, " B"]
+    total: PerImage
     """L in nats."""
-    standard_error: Float[Tensor, " B"]
+    standard_error: PerImage
     """Of `total`, over the draws of t and of the noise, in nats."""
     dims: int
     """Numbers in one image."""
 
     @property
-    def bits_per_dim(self) -> Float[Tensor, " B"]:
+    def bits_per_dim(self) -> PerImage:
         """L in bits per dimension: nats / (log(2) dims). Eq. {eq}`eq-bits-per-dim`."""
         return self.total / (math.log(2) * self.dims)
 
@@ -87,7 +89,7 @@ class Estimate:
 def elbo(
     diffusion: GaussianDiffusion,
     model: Model,
-    x0: Float[Tensor, "B *D"],
+    x0: Images,
     *,
     clip: bool = True,
     chunk: int = 64,
@@ -111,12 +113,13 @@ def elbo(
         ValueError: chunk < 1, no images, or images that are not finite.
     """
     _check_batch(x0, chunk)
-    B, T, how = len(x0), diffusion.T, (clip, chunk, generator)
+    B, T = len(x0), diffusion.T
+    rows = _Rows(diffusion, model, x0, clip, chunk, generator)
     prior = prior_kl(diffusion, x0)
     image = torch.arange(B, device=x0.device)
-    decoder, mse = _evaluate(diffusion, model, x0, image, 1, *how)
+    decoder, mse = rows.evaluate(rows.decoder, image, 1)
     later = torch.arange(2, T + 1, device=x0.device).repeat_interleave(B)  # 2 for each image, 3, ..
-    kl, mse_later = _evaluate(diffusion, model, x0, image.repeat(T - 1), later, *how)
+    kl, mse_later = rows.evaluate(diffusion.kl, image.repeat(T - 1), later)
     return ELBO(
         prior,
         rearrange(kl, "(t b) -> b t", b=B),
@@ -131,7 +134,7 @@ def elbo(
 def elbo_estimate(
     diffusion: GaussianDiffusion,
     model: Model,
-    x0: Float[Tensor, "B *D"],
+    x0: Images,
     samples: int = 16,
     *,
     proposal: Float[Tensor, " later"] | None = None,
@@ -156,7 +159,8 @@ def elbo_estimate(
     if samples < 2:
         raise ValueError(f"samples must be at least 2, for a standard error, got {samples}")
     _check_batch(x0, chunk)
-    B, T, how = len(x0), diffusion.T, (clip, chunk, generator)
+    B, T = len(x0), diffusion.T
+    rows = _Rows(diffusion, model, x0, clip, chunk, generator)
     proposal = torch.ones(T - 1) if proposal is None else proposal
     if proposal.shape != (T - 1,) or not bool((proposal > 0).all()):
         raise ValueError(
@@ -166,13 +170,14 @@ def elbo_estimate(
     prior = prior_kl(diffusion, x0)
     image = torch.arange(B, device=x0.device)
     again = image.repeat_interleave(max(2, samples // 4))
-    decoder = _evaluate(diffusion, model, x0, again, 1, *how)[0].view(B, -1)
+    decoder = rows.evaluate(rows.decoder, again, 1)[0].view(B, -1)
     total, variance = prior + decoder.mean(1), decoder.var(1) / decoder.shape[1]
     if T > 1:
         chance = (proposal / proposal.sum()).to(x0)
-        row = torch.multinomial(chance, B * samples, replacement=True, generator=generator)
+        drawn = torch.multinomial(chance, B * samples, replacement=True, generator=generator)
         again = image.repeat_interleave(samples)
-        kl = (_evaluate(diffusion, model, x0, again, row + 2, *how)[0] / chance[row]).view(B, -1)
+        kl = rows.evaluate(diffusion.kl, again, drawn + 2)[0]
+        kl = (kl / chance[drawn]).view(B, -1)
         total, variance = total + kl.mean(1), variance + kl.var(1) / samples
     return Estimate(total, variance.sqrt(), x0[0].numel())
 
@@ -181,10 +186,10 @@ def elbo_estimate(
 def elbo_along_path(
     diffusion: GaussianDiffusion,
     model: Model,
-    x0: Float[Tensor, "B *D"],
+    x0: Images,
     *,
     clip: bool = True,
-) -> Float[Tensor, " B"]:
+) -> PerImage:
     """The bound in the form it is born in, along one path x_1..x_T of the chain, in nats, [B].
 
     -log p(x_T) - sum over t of log p_theta(x_{t-1} | x_t) / q(x_t | x_{t-1}). Its expectation, the
@@ -211,7 +216,7 @@ def elbo_along_path(
 
 
 @torch.no_grad()
-def prior_kl(diffusion: GaussianDiffusion, x0: Float[Tensor, "B *D"]) -> Float[Tensor, " B"]:
+def prior_kl(diffusion: GaussianDiffusion, x0: Images) -> PerImage:
     """L_T = KL(q(x_T | x_0) || N(0, I)) in nats, [B]; no network has a part in it.
 
     Eq. {eq}`eq-prior-kl`; Ho et al. (2020), Eq. 5 and Section 3.1.
@@ -223,31 +228,40 @@ def prior_kl(diffusion: GaussianDiffusion, x0: Float[Tensor, "B *D"]) -> Float[T
     return gaussian_kl(mean, variance, torch.zeros_like(mean), torch.ones_like(variance))
 
 
-def _evaluate(
-    diffusion: GaussianDiffusion,
-    model: Model,
-    x0: Tensor,
-    image: Int[Tensor, " N"],
-    t: int | Int[Tensor, " N"],
-    clip: bool,
-    chunk: int,
-    generator: torch.Generator | None,
-) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """The bound's term and the mean squared error of x0_hat, for a row of pairs (image, t).
+# L_{t-1} or L_0 in nats, [N], of a prediction, its x_0, x_t and t.
+Term = Callable[[Prediction, Tensor, Tensor, Any], Tensor]
 
-    Either t is the number 1, and the terms are L_0, or every t is larger.
-    """
-    terms, errors = [x0.new_empty(0)], [x0.new_empty(0)]
-    for rows in range(0, len(image), chunk):
-        x = x0.index_select(0, image[rows : rows + chunk])
-        s = t if isinstance(t, int) else t[rows : rows + chunk]
-        eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        xt = diffusion.q_sample(x, s, eps)
-        out = diffusion.p_mean_variance(model, xt, s, clip)
-        kl = not isinstance(s, int)
-        terms.append(diffusion.kl(out, x, xt, s) if kl else diffusion.decoder(out, x))
-        errors.append(reduce((x - out.x0_hat) ** 2, "b ... -> b", "mean"))
-    return torch.cat(terms), torch.cat(errors)
+
+@dataclass(frozen=True)
+class _Rows:
+    """Images and how their terms are evaluated: pairs of an image and a t in one long row."""
+
+    diffusion: GaussianDiffusion
+    model: Model
+    x0: Tensor
+    clip: bool
+    chunk: int
+    generator: torch.Generator | None
+
+    def decoder(self, out: Prediction, x0: Tensor, *_: Any) -> Tensor:
+        """L_0, as a term."""
+        return self.diffusion.decoder(out, x0)
+
+    def evaluate(
+        self, term: Term, image: Int[Tensor, " N"], t: int | Int[Tensor, " N"]
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+        """The term and the mean squared error of x0_hat for each pair, at an x_t drawn for it."""
+        terms, errors = [self.x0.new_empty(0)], [self.x0.new_empty(0)]
+        for first in range(0, len(image), self.chunk):
+            now = slice(first, first + self.chunk)
+            x0 = self.x0.index_select(0, image[now])
+            s = t if isinstance(t, int) else t[now]
+            eps = torch.randn(x0.shape, generator=self.generator, dtype=x0.dtype, device=x0.device)
+            xt = self.diffusion.q_sample(x0, s, eps)
+            out = self.diffusion.p_mean_variance(self.model, xt, s, self.clip)
+            terms.append(term(out, x0, xt, s))
+            errors.append(reduce((x0 - out.x0_hat) ** 2, "b ... -> b", "mean"))
+        return torch.cat(terms), torch.cat(errors)
 
 
 def _check_batch(x0: Tensor, chunk: int) -> None:

@@ -1,63 +1,20 @@
 """Recipes that work: a network, a diffusion and a training that go together, each by its name."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ddpm_lite.blocks import Recipe as Wiring
-from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.diffusion import GaussianDiffusion, Variance
 from ddpm_lite.forward import Objective
-from ddpm_lite.reverse import Variance
 from ddpm_lite.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
     sigmoid_schedule,
 )
-from ddpm_lite.train import TrainConfig
-from ddpm_lite.unet import BlockName, TimeName, UNet
+from ddpm_lite.training import TrainConfig
+from ddpm_lite.unet import UNetConfig
 
-__all__ = ["RECIPES", "DiffusionConfig", "NetworkConfig", "Recipe"]
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The U-Net; its size and its channels are those of the data.
-
-    Args:
-        width: channels of the first level.
-        mults: one factor on width for each level.
-        attention: the resolutions with self-attention; the middle always has it.
-        linear_attention: the resolutions with linear attention.
-        blocks: residual blocks per level.
-        dropout: inside each residual block.
-        wiring: the paper's, or the reading note's.
-        block: resnet, the paper's; note, weight-standardised; or convnext.
-        heads: of all attention.
-        head_width: channels of a head; all channels / heads when not given.
-        time: sinusoidal, or Fourier features that are learned or random.
-    """
-
-    width: int = 32
-    mults: tuple[int, ...] = (1, 2)
-    attention: tuple[int, ...] = ()
-    linear_attention: tuple[int, ...] = ()
-    blocks: int = 2
-    dropout: float = 0.0
-    wiring: Wiring = "paper"
-    block: BlockName = "resnet"
-    heads: int = 1
-    head_width: int | None = None
-    time: TimeName = "sinusoidal"
-
-    def make(self, size: int, channels: int, diffusion: GaussianDiffusion) -> UNet:
-        """The network for such images, with what the diffusion asks of it."""
-        return UNet(
-            size,
-            channels,
-            **asdict(self),
-            self_condition=diffusion.self_condition,
-            learned_variance=diffusion.variance == "learned",
-        )
+__all__ = ["RECIPES", "DiffusionConfig", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +74,7 @@ class Recipe:
 
     data: str = "digits"
     size: int | None = None
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: UNetConfig = field(default_factory=UNetConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     every: int = 1000
@@ -126,7 +83,7 @@ class Recipe:
 
 PAPER = Recipe(
     data="cifar10",
-    network=NetworkConfig(width=128, mults=(1, 2, 2, 2), attention=(16,), dropout=0.1),
+    network=UNetConfig(width=128, mults=(1, 2, 2, 2), attention=(16,), dropout=0.1),
     training=TrainConfig(
         steps=800_000, batch=128, lr=2e-4, warmup=5000, ema_decay=0.9999, flip=True
     ),
@@ -137,7 +94,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     "digits": (
         "8x8 digits that need no download; a CPU will do. The shipped model.",
         Recipe(
-            network=NetworkConfig(width=20, dropout=0.1),
+            network=UNetConfig(width=20, dropout=0.1),
             diffusion=DiffusionConfig(schedule="cosine"),
             training=TrainConfig(steps=5000, decay=True),
         ),
@@ -146,7 +103,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         "28x28 grey images, Fashion-MNIST unless you say otherwise; for a GPU.",
         Recipe(
             data="fashion_mnist",
-            network=NetworkConfig(width=64, mults=(1, 2, 2), attention=(14,), dropout=0.1),
+            network=UNetConfig(width=64, mults=(1, 2, 2), attention=(14,), dropout=0.1),
             training=TrainConfig(
                 steps=30_000, batch=128, lr=5e-4, warmup=1000, ema_decay=0.9995, decay=True
             ),

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lite import shipped
-from ddpm_lite.checkpoints import WEIGHTS, load
-from ddpm_lite.classifier import DigitsClassifier
-from ddpm_lite.data import digits
-from ddpm_lite.results import load_results
-from ddpm_lite.shared import codelength
+from ddpm_lite.experiments import measured
+from ddpm_lite.experiments.results import load_results
+from ddpm_lite.images.data import digits
+from ddpm_lite.quality.classifier import DigitsClassifier
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.runs.many import codelength
+from ddpm_lite.system.files import WEIGHTS
 
 
 def test_the_bound_is_the_codelength_and_its_rate_reaches_it(
@@ -20,11 +21,11 @@ def test_the_bound_is_the_codelength_and_its_rate_reaches_it(
 ) -> None:
     network, diffusion = load("digits")
     short = diffusion.subsequence(list(range(100, 1001, 100)))
-    monkeypatch.setattr(shipped, "load", lambda _: (network, short))
-    monkeypatch.setattr(shipped, "TIMES", [1, 5, 10])
+    monkeypatch.setattr(measured, "load", lambda _: (network, short))
+    monkeypatch.setattr(measured, "TIMES", [1, 5, 10])
     some = {split: digits(split)[0][:12] for split in ("test", "train")}
-    monkeypatch.setattr(shipped, "split_evenly", some.get)
-    found = shipped.bound()
+    monkeypatch.setattr(measured, "split_evenly", some.get)
+    found = measured.bound()
     for split, x0 in some.items():
         whole = codelength(short, network, x0, chunk=256)
         bits, error = found[split]["bits"], found[split]["standard_error"]
@@ -37,7 +38,7 @@ def test_the_bound_is_the_codelength_and_its_rate_reaches_it(
 
 
 def test_training_images_come_from_all_over_the_file() -> None:
-    train, test = shipped.split_evenly("train"), shipped.split_evenly("test")
+    train, test = measured.split_evenly("train"), measured.split_evenly("test")
     assert train.shape == test.shape == (299, 1, 8, 8)
     assert torch.equal(train[-1], digits("train")[0][298 * 5])
 
@@ -49,28 +50,28 @@ def test_distances_tell_samples_from_noise(monkeypatch: pytest.MonkeyPatch) -> N
             return digits("all")[0][torch.randint(1797, (n,), generator=generator)]
         return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
 
-    monkeypatch.setattr(shipped, "drawn", drawn)
-    monkeypatch.setattr(shipped, "REPEATS", 2)
-    names = shipped.SAMPLERS.keys()
+    monkeypatch.setattr(measured, "drawn", drawn)
+    monkeypatch.setattr(measured, "REPEATS", 2)
+    names = measured.SAMPLERS.keys()
     untrained = {"untrained": DigitsClassifier().eval().features}
-    monkeypatch.setattr(shipped, "feature_networks", lambda: untrained)
-    found = shipped.by_features()["features"]["untrained"]
+    monkeypatch.setattr(measured, "feature_networks", lambda: untrained)
+    found = measured.by_features()["features"]["untrained"]
     assert found.keys() == {"real", *names}
     real, good, noise = (found[name]["mean"] for name in ("real", "100 steps", "5 steps"))
     assert 0.5 < good / real < 2
     assert noise > 20 * real
-    counts = shipped.by_samples()
+    counts = measured.by_samples()
     for name in ("model", "real"):
         mean, samples = counts[name]["mean"], counts[name]["samples"]
         assert len(mean) == len(samples)
         assert mean[0] > 1.5 * mean[-1]  # the fewer, the farther
-    near = shipped.nearest()
+    near = measured.nearest()
     assert near["samples"]["least"] == 0  # a training image itself
     assert near["held_out"]["least"] > 0
 
 
 def test_feature_networks_see_digits_each_in_its_way() -> None:
-    networks = shipped.feature_networks()
+    networks = measured.feature_networks()
     x = digits("test")[0][:3]
     seen = [features(x) for features in networks.values()]
     assert all(s.shape == (3, 64) for s in seen)
@@ -85,10 +86,10 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         return {"is": name}
 
     parts = {name: lambda name=name: part(name) for name in ("bound", "nearest")}
-    monkeypatch.setattr(shipped, "PARTS", parts)
-    shipped.main(tmp_path)
+    monkeypatch.setattr(measured, "PARTS", parts)
+    measured.main(tmp_path)
     (tmp_path / "shipped" / "nearest.json").unlink()
-    shipped.main(tmp_path)
+    measured.main(tmp_path)
     assert made == ["bound", "nearest", "nearest"]
     table = json.loads((tmp_path / "shipped.json").read_text())
     assert table["bound"] == {"is": "bound"}
@@ -98,7 +99,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_stored_table_agrees_with_the_card() -> None:
     card = json.loads((WEIGHTS / "digits.json").read_text())
     table = load_results("shipped")
-    assert shipped.PARTS.keys() <= table.keys()
+    assert measured.PARTS.keys() <= table.keys()
     bits = card["bits_per_dim"]["test"]
     assert table["bound"]["test"]["bits"] == pytest.approx(bits["total"], rel=1e-4)
     far = card["frechet_distance"]["ddim, 100 steps, eta 0"]

@@ -1,6 +1,7 @@
 """Small experiments behind the book's tables: each row is trained and measured by one command.
 
-    python -m ddpm_lite.studies [TABLE[/ROW] ...] [--seeds 0 1 2] [--processes 2] [--out FOLDER]
+    python -m ddpm_lite.experiments.studies [TABLE[/ROW] ...] [--seeds 0 1 2]
+        [--processes 2] [--out FOLDER]
 
 All rows of a table are trained alike, on 8x8 digits, but for what the row is about. Every result
 goes into a file of its own, so that a run that stops goes on; tables are put together at the end.
@@ -20,20 +21,19 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from ddpm_lite.ablations import Part, without
-from ddpm_lite.batches import mixed
-from ddpm_lite.checkpoints import written_aside
-from ddpm_lite.classifier import load_classifier
-from ddpm_lite.data import digits
-from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.evaluation import evaluate_samples, real_floor
+from ddpm_lite.batches import derive_seed
+from ddpm_lite.diffusion import GaussianDiffusion, Variance
+from ddpm_lite.experiments.ablations import Part, without
 from ddpm_lite.guidance import guided
-from ddpm_lite.recipes import DiffusionConfig, NetworkConfig
-from ddpm_lite.reverse import Variance
+from ddpm_lite.images.data import digits
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
+from ddpm_lite.runs.many import codelength
+from ddpm_lite.runs.recipes import DiffusionConfig
 from ddpm_lite.samplers import ddim, ddpm, sample
-from ddpm_lite.shared import codelength
-from ddpm_lite.train import TrainConfig, train
-from ddpm_lite.unet import UNet
+from ddpm_lite.system.files import written_aside
+from ddpm_lite.training import TrainConfig, train
+from ddpm_lite.unet import UNet, UNetConfig
 
 __all__ = ["STUDIES", "Study", "Way", "run"]
 
@@ -69,7 +69,7 @@ class Study:
     title: str
     ways: dict[str, Way]
     diffusion: DiffusionConfig = field(default_factory=lambda: DiffusionConfig(T=200))
-    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=16, blocks=1))
+    network: UNetConfig = field(default_factory=lambda: UNetConfig(width=16, blocks=1))
     training: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, decay=True))
     lacks: Part | None = None
     labelled: bool = False
@@ -210,7 +210,7 @@ def _measure(
     config = diffusion.config | {"variance": way.variance}
     used = GaussianDiffusion(diffusion.schedule, **config)
     device = next(network.parameters()).device
-    generator = torch.Generator(device).manual_seed(mixed(seed, 0, 1))
+    generator = torch.Generator(device).manual_seed(derive_seed(seed, 0, 1))
     model: Callable[..., Tensor] = network
     if way.scale is not None:
         model = guided(network, torch.arange(SAMPLES, device=device) % CLASSES, way.scale)
@@ -267,7 +267,7 @@ def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
             rows[name] = {"title": study.title, "seeds": seeds}
     first = next(iter(STUDIES[table].values()))
     return {
-        "command": f"python -m ddpm_lite.studies {table}",
+        "command": f"python -m ddpm_lite.experiments.studies {table}",
         "device": device if device != "cpu" else "CPU, one thread a row",
         "torch": torch.__version__,
         "date": date.today().isoformat(),

@@ -13,21 +13,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_lite._version import __version__
-from ddpm_lite.checkpoints import about, load, shipped, written_aside
-from ddpm_lite.classifier import load_classifier
-from ddpm_lite.data import to_model_range
+from ddpm_lite.runs.checkpoints import about, load, shipped
+from ddpm_lite.system.files import written_aside
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.images.data import to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.evaluation import SampleScores, evaluate_samples
-from ddpm_lite.export import export_model
-from ddpm_lite.grids import grid, write_png
-from ddpm_lite.images import ImageSet, load_images
-from ddpm_lite.inception import Inception
-from ddpm_lite.processes import joined, rank
-from ddpm_lite.recipes import RECIPES, Recipe
-from ddpm_lite.runs import Run
+from ddpm_lite.quality.evaluation import SampleScores, evaluate_samples
+from ddpm_lite.runs.export import export_model
+from ddpm_lite.images.grids import grid, write_png
+from ddpm_lite.images.sets import ImageSet, load_images
+from ddpm_lite.quality.inception import Inception
+from ddpm_lite.system.processes import joined, rank
+from ddpm_lite.runs.recipes import RECIPES, Recipe
+from ddpm_lite.runs.run import Run
 from ddpm_lite.samplers import ddim, ddpm
 from ddpm_lite.schedule import spaced_times
-from ddpm_lite.shared import codelength, draw
+from ddpm_lite.runs.many import codelength, draw
 
 __all__ = ["evaluate", "export", "info", "sample", "train"]
 
@@ -58,13 +59,13 @@ def train(
         tensorboard: write the loss and the grids for TensorBoard too.
     """
     writer = _tensorboard(out) if tensorboard else None
-    with joined(device) as place:
+    with joined(device) as here:
         data = _images(recipe.data, "train", recipe.size)
         diffusion = recipe.diffusion.make(data.levels)
         torch.manual_seed(recipe.training.seed)
         channels, size = data.images.shape[1:3]
-        network = recipe.network.make(size, channels, diffusion).to(place)
-        note = _note(place, recipe.training.seed) | {"data": recipe.data}
+        network = recipe.network.make(size, channels, diffusion).to(here)
+        note = _note(here, recipe.training.seed) | {"data": recipe.data}
         note |= {"split": "train", "size": recipe.size}
         run = Run(out, every=recipe.every, keep=keep)
         steps = run.train(network, diffusion, data.images, recipe.training, note)
@@ -116,12 +117,12 @@ def sample(
         seed: the same seed draws the same samples, however many processes there are.
         batch: samples drawn at once.
     """
-    with joined(device) as place:
+    with joined(device) as here:
         network, diffusion = load(_file(weights))
         options = _sampler(diffusion, sampler, steps, eta)
         shape = (network.channels, network.size, network.size)
         x = draw(
-            options.diffusion, network.to(place), n, shape, options.sampler,
+            options.diffusion, network.to(here), n, shape, options.sampler,
             batch=batch, seed=seed, progress=True, clip=clip, **options.more,
         )  # fmt: skip
         if rank() > 0:
@@ -173,13 +174,13 @@ def evaluate(
     path = _file(weights)
     noted = about(path)["about"]
     name = data or noted.get("data") or "digits"
-    with joined(device) as place:
+    with joined(device) as here:
         network, diffusion = load(path)
-        network = network.to(place)
+        network = network.to(here)
         shown = _images(name, split, noted.get("size"))
         x0 = to_model_range(shown.images[:images].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
-        found |= _note(place, seed)
+        found |= _note(here, seed)
         bits = codelength(diffusion, network, x0, chunk=batch, seed=seed, progress=True)
         found["bits_per_dim"] = asdict(bits)
         lines = [f"{name}, {split}: {bits}"]
@@ -190,7 +191,7 @@ def evaluate(
                 options.diffusion, network, samples, shape, options.sampler,
                 batch=batch, seed=seed, progress=True, **options.more,
             )  # fmt: skip
-            scores = _quality(drawn, name, reference, noted.get("size"), features, batch, place)
+            scores = _quality(drawn, name, reference, noted.get("size"), features, batch, here)
             found["samples"] = asdict(scores) | {"sampler": sampler, "steps": options.steps}
             lines.append(str(scores))
         if rank() > 0:
@@ -261,11 +262,11 @@ def _quality(
     size: int | None,
     features: str | None,
     batch: int,
-    place: torch.device,
+    device: torch.device,
 ) -> SampleScores:
     real = _images(name, split, size)
     features = features or ("digits" if name == "digits" else "inception")
-    network = (load_classifier() if features == "digits" else Inception()).to(place)
+    network = (load_classifier() if features == "digits" else Inception()).to(device)
     return evaluate_samples(
         drawn.clamp(-1, 1),
         to_model_range(real.images.long(), real.levels),
@@ -273,7 +274,7 @@ def _quality(
         network.head,
         split=f"{name} {split}",
         batch=batch,
-        device=place,
+        device=device,
     )
 
 
@@ -286,9 +287,9 @@ def _file(weights: str) -> str | Path:
     return Path(weights) / "model.safetensors" if Path(weights).is_dir() else weights
 
 
-def _note(place: torch.device, seed: int) -> dict[str, Any]:
+def _note(device: torch.device, seed: int) -> dict[str, Any]:
     """Where a result is from: enough to make it again."""
-    name = torch.cuda.get_device_name(place) if place.type == "cuda" else _cpu()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return {
         "command": said,
         "seed": seed,

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, Oracle, ddim, digits, elbo, linear_schedule, shared
-from ddpm_lite.shared import codelength, draw
+from ddpm_lite import GaussianDiffusion, Oracle, ddim, digits, elbo, linear_schedule
+from ddpm_lite.runs import many
+from ddpm_lite.runs.many import codelength, draw
 
 from .test_processes import torchrun
 
@@ -51,17 +52,15 @@ def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatc
 
     whole = run()
     calls: list[list[object]] = []
-    monkeypatch.setattr(shared, "world", lambda: processes)
+    monkeypatch.setattr(many, "world", lambda: processes)
     for rank in range(processes):
-        monkeypatch.setattr(shared, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(many, "rank", lambda rank=rank: rank)
         parts: list[object] = []
-        monkeypatch.setattr(
-            shared, "gather", lambda part, parts=parts: [parts.append(part) or part]
-        )
+        monkeypatch.setattr(many, "gather", lambda part, parts=parts: [parts.append(part) or part])
         run()
         calls.append(parts)
     answers = iter(zip(*calls, strict=True))
-    monkeypatch.setattr(shared, "gather", lambda part: list(next(answers)))
+    monkeypatch.setattr(many, "gather", lambda part: list(next(answers)))
     drawn, bits = run()
     assert torch.equal(drawn, whole[0])
     assert bits == whole[1]
@@ -71,10 +70,10 @@ def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatc
 def test_two_real_processes_draw_what_one_does(tmp_path: Path) -> None:
     code = """
         import torch
-        from ddpm_lite.processes import joined, rank
-        from ddpm_lite.shared import codelength, draw
+        from ddpm_lite.system.processes import joined, rank
+        from ddpm_lite.runs.many import codelength, draw
         from ddpm_lite import digits
-        from tests.test_shared import DIFFUSION, Known
+        from tests.test_many import DIFFUSION, Known
         with joined("cpu"):
             x = draw(DIFFUSION, Known(), 7, (1, 8, 8), batch=2)
             bits = codelength(DIFFUSION, Known(), digits()[0][:12])

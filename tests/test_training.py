@@ -21,7 +21,7 @@ from ddpm_lite import (
     train,
 )
 from ddpm_lite.batches import Draw
-from ddpm_lite.train import TrainState, pick_precision
+from ddpm_lite.training import TrainState, pick_precision
 
 
 class Linear(nn.Module):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule
-from ddpm_lite.checkpoints import about, load, load_state
-from ddpm_lite.runs import Run
+from ddpm_lite.runs.checkpoints import about, load, load_state
+from ddpm_lite.runs.run import Run
 from tests.killed import CONFIG, go
 
 DATA = digits()[0][:64]
@@ -217,7 +217,7 @@ def test_bad_numbers() -> None:
 
 def test_a_gpu_that_scaled_its_loss_and_one_that_does_not() -> None:
     """A run may go on on another GPU; the state of a scaler is then there, or is not."""
-    from ddpm_lite.train import TrainState
+    from ddpm_lite.training import TrainState
 
     plain, scaled = TrainState(small(), TrainConfig()), TrainState(small(), TrainConfig())
     scaled.scaler = torch.amp.GradScaler("cpu", enabled=True)

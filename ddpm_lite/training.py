@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ddpm_lite.batches import Batch, Draw, check_data, mixed, seeded
+from ddpm_lite.batches import Batch, Draw, check_data, derive_seed, seeded
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.processes import rank, world
+from ddpm_lite.system.processes import rank, world
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train"]
 
@@ -247,7 +247,7 @@ def _train(
             group["lr"] = state.rate
         state.optimizer.zero_grad()
         batch = draw(state.step)
-        seed = mixed(config.seed, state.step, 1 + rank())
+        seed = derive_seed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
             loss = _gradient(state, network, losses, batch)
         state.scaler.unscale_(state.optimizer)

@@ -6,7 +6,6 @@ is enough to sample from. What a run needs to go on is tensors and numbers, read
 """
 
 import json
-import os
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,28 +20,12 @@ from torch import nn
 
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.schedule import NoiseSchedule
+from ddpm_lite.system.files import WEIGHTS, written_aside
 from ddpm_lite.unet import UNet
 
-__all__ = ["about", "load", "load_state", "save_model", "save_state", "shipped", "written_aside"]
+__all__ = ["about", "load", "load_state", "save_model", "save_state", "shipped"]
 
-WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = "ddpm-lite 1"
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` once all is on the disk.
-
-    Where writing fails, on a full disk say, `path` is left as it was and nothing else is.
-    """
-    aside = path.with_name(f"{path.name}.part")
-    try:
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def save_model(

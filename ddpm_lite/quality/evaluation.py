@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ddpm_lite.metrics import frechet_distance, inception_score, moments
+from ddpm_lite.quality.metrics import frechet_distance, inception_score, moments
 
 __all__ = ["RealFloor", "SampleScores", "evaluate_samples", "real_floor"]
 

@@ -1,6 +1,6 @@
 """What the shipped digits model does, measured at length: the table "shipped".
 
-    python -m ddpm_lite.shipped [--out FOLDER]
+    python -m ddpm_lite.experiments.measured [--out FOLDER]
 
 Its codelength, rate and distortion by t, the Fréchet distance of its samples by how many there are
 and in whose features, and how near they lie to the training images. Each part goes into a file of
@@ -18,14 +18,15 @@ import torch
 import tyro
 from torch import Tensor
 
-from ddpm_lite.batches import mixed
-from ddpm_lite.checkpoints import load, written_aside
-from ddpm_lite.classifier import DigitsClassifier, load_classifier, train_classifier
-from ddpm_lite.data import digits
-from ddpm_lite.elbo import elbo
-from ddpm_lite.metrics import frechet_distance, moments, nearest_distance, nearest_ratio
+from ddpm_lite.batches import derive_seed
+from ddpm_lite.bound import elbo
+from ddpm_lite.images.data import digits
+from ddpm_lite.quality.classifier import DigitsClassifier, load_classifier, train_classifier
+from ddpm_lite.quality.metrics import frechet_distance, moments, nearest_distance, nearest_ratio
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.runs.many import draw
 from ddpm_lite.samplers import ddim
-from ddpm_lite.shared import draw
+from ddpm_lite.system.files import written_aside
 
 __all__ = ["PARTS", "feature_networks"]
 
@@ -67,7 +68,7 @@ def bound() -> dict[str, Any]:
     for split in ("test", "train"):
         parts = []
         for number, some in enumerate(split_evenly(split).split(8)):  # as `codelength` does
-            generator = torch.Generator().manual_seed(mixed(SEED, number, 0))
+            generator = torch.Generator().manual_seed(derive_seed(SEED, number, 0))
             parts.append(elbo(diffusion, network, some, chunk=256, generator=generator))
         total = torch.cat([p.bits_per_dim for p in parts]).double()
         rate = torch.cat([p.rate for p in parts]).double().mean(0)
@@ -172,7 +173,7 @@ def main(out: Path = Path("results")) -> None:
         out: where results go; what is there already is not made again.
     """
     table: dict[str, Any] = {
-        "command": "python -m ddpm_lite.shipped",
+        "command": "python -m ddpm_lite.experiments.measured",
         "seed": SEED,
         "device": f"CPU, threads: {torch.get_num_threads()}",
         "torch": torch.__version__,

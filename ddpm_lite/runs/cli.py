@@ -5,9 +5,9 @@ from typing import Any
 
 import tyro
 
-from ddpm_lite import commands
-from ddpm_lite.commands import evaluate, export, info, sample, train
-from ddpm_lite.recipes import RECIPES
+from ddpm_lite.runs import commands
+from ddpm_lite.runs.commands import evaluate, export, info, sample, train
+from ddpm_lite.runs.recipes import RECIPES
 
 __all__ = ["main"]
 

@@ -1,0 +1,1 @@
+"""What the book measured: studies, their stored results, and what makes them again."""

@@ -1,0 +1,35 @@
+"""Figures of the book: one style, one palette, legible in print and without colour.
+
+Figures are SVG; `for_dark` recolours one for a dark page.
+"""
+
+from ddpm_lite.plots.figures import (
+    axes,
+    clouds,
+    histograms,
+    image,
+    images,
+    lines,
+    panels,
+    unet,
+)
+from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
+
+__all__ = [
+    "COLORS",
+    "DARK",
+    "INK",
+    "PALE",
+    "PAPER",
+    "axes",
+    "clouds",
+    "for_dark",
+    "histograms",
+    "image",
+    "images",
+    "lines",
+    "panels",
+    "setup",
+    "svg",
+    "unet",
+]

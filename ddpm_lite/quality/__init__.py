@@ -1,0 +1,1 @@
+"""How good samples are: distances to real images, and the networks whose features they use."""

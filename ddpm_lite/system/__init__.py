@@ -1,0 +1,1 @@
+"""The machine beneath: files on disk, several processes."""
