@@ -14,7 +14,13 @@ from einops import reduce
 from torch import Tensor
 
 from ddpm_lite._shapes import Column, Images, PerImage, PerTime, Time
-from ddpm_lite.forward import Coefficient, ForwardProcess, Objective, check_choice
+from ddpm_lite.forward import (
+    Coefficient,
+    ForwardProcess,
+    Objective,
+    at_every_t,
+    check_choice,
+)
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
 from ddpm_lite.schedule import NoiseSchedule
 
@@ -90,14 +96,11 @@ class GaussianDiffusion(ForwardProcess):
         apart = ("schedule", "trained_on", "stops")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
 
-    # sigma_t^2, the variance of a step back.
+    # sigma_t^2, the variance of a step back. A learned one lies between beta_tilde_t and beta_t.
 
-    @cached_property
-    def lower(self) -> Coefficient:
-        """beta_tilde_t; at t = 1, where it is zero, beta_tilde_2."""
-        beta_tilde = self.schedule.beta_tilde.clone()
-        beta_tilde[1] = beta_tilde[2] if self.T > 1 else self.schedule.beta[1]
-        return Coefficient(beta_tilde)
+    lower = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta))
+    log_lower = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta).log())
+    log_beta = at_every_t(lambda s: s.beta.log())
 
     @cached_property
     def sigma2(self) -> Coefficient:
@@ -113,16 +116,6 @@ class GaussianDiffusion(ForwardProcess):
         """sigma_t, and none at the last step: Algorithm 2, line 3."""
         t = torch.arange(self.T + 1)
         return Coefficient(torch.where(t > 1, self.sigma2.float64.sqrt(), 0.0))
-
-    @cached_property
-    def log_beta(self) -> Coefficient:
-        """log beta_t, the upper end of a learned log variance."""
-        return Coefficient(self.schedule.beta.log())
-
-    @cached_property
-    def log_lower(self) -> Coefficient:
-        """log beta_tilde_t, its lower end."""
-        return Coefficient(self.lower.float64.log())
 
     # p_theta.
 
@@ -400,3 +393,9 @@ class GaussianDiffusion(ForwardProcess):
                 f"the model's output must have the shape {tuple(shape)}, got {tuple(output.shape)}"
             )
         return output
+
+
+def _above_zero(beta_tilde: Tensor, beta: Tensor) -> Tensor:
+    """beta_tilde, with beta_tilde_2 in the place of beta_tilde_1 = 0, which has no logarithm."""
+    second = beta_tilde[2:3] if len(beta) > 2 else beta[1:2]
+    return torch.cat([beta_tilde[:1], second, beta_tilde[2:]])
