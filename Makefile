@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit test address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit test wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,6 +70,9 @@ test: lint unit ## Everything: lint, types, unit tests, chapters under nbval, st
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 	$(SHARED) tests/book
+
+wheel: ## Build the wheel into dist, and try it in an empty environment
+	$(PYTHON) tests/as_released.py
 
 address: ## Rewrite the repository's address everywhere: make address URL=https://github.com/NAME/REPO
 	@case "$(URL)" in https://github.com/*/*) ;; *) echo "URL must look like https://github.com/NAME/REPO, got '$(URL)'"; exit 1;; esac
