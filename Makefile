@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit test wheel address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit test sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,6 +70,9 @@ test: lint unit ## Everything: lint, types, unit tests, chapters under nbval, st
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 	$(SHARED) tests/book
+
+sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests
+	$(BIN)/python tests/sphinx9.py
 
 wheel: ## Build the wheel into dist, and try it in an empty environment
 	$(PYTHON) tests/as_released.py
