@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint test address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit test sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ INSTALLED := .venv/installed
 SHARED := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make the virtual environment and install what the book is built with
 
@@ -58,13 +58,24 @@ lint: $(INSTALLED) ## Check style, formatting, types and workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet .github
 
-test: lint ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
-	$(BIN)/pip check
+hooks: $(INSTALLED) ## Check each commit, before it is made, as lint does
+	$(BIN)/pre-commit install
+
+unit: $(INSTALLED) ## The unit tests alone, without the chapters and the browser
 	$(SHARED) tests --ignore tests/book
+
+test: lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
+	$(BIN)/pip check
 	$(SHARED) --nbval book
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 	$(SHARED) tests/book
+
+sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests
+	$(BIN)/python tests/sphinx9.py
+
+wheel: ## Build the wheel into dist, and try it in an empty environment
+	$(PYTHON) tests/as_released.py
 
 address: ## Rewrite the repository's address everywhere: make address URL=https://github.com/NAME/REPO
 	@case "$(URL)" in https://github.com/*/*) ;; *) echo "URL must look like https://github.com/NAME/REPO, got '$(URL)'"; exit 1;; esac

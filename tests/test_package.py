@@ -10,47 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from tests import as_released
+from tests.as_released import tracked
+
 ROOT = Path(__file__).parents[1]
 KINDS = {".py", ".js", ".css", ".json", ".safetensors", ".png", ".typed"}
 
 
-def tracked(folder: str) -> set[str]:
-    listed = ["git", "ls-files", "--", folder]
-    return set(
-        subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    )
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A source archive of what git tracks, and the wheel built from that archive alone."""
-    place = tmp_path_factory.mktemp("dist")
-    source = place / "source"
-    source.mkdir()
-    for name in tracked("."):
-        target = source / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    build = (
-        "import sys; from setuptools import build_meta; "
-        "print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
-    )
-
-    def run(what: str, folder: Path) -> Path:
-        command = [sys.executable, "-c", build, what, str(place)]
-        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        return place / done.stdout.split()[-1]
-
-    sdist = run("sdist", source)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(place / "unpacked", filter="data")
-    (unpacked,) = (place / "unpacked").iterdir()
-    return {"sdist": sdist, "wheel": run("wheel", unpacked)}
+    sdist, wheel = as_released.build(Path(sys.executable), tmp_path_factory.mktemp("dist"))
+    return {"sdist": sdist, "wheel": wheel}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(made: dict[str, Path]) -> None:
+    names = as_released.contents(made["wheel"])
     with zipfile.ZipFile(made["wheel"]) as wheel:
-        names = {n for n in wheel.namelist() if ".dist-info/" not in n}
         about = [n for n in wheel.namelist() if n.endswith("METADATA")]
         metadata = wheel.read(about[0]).decode()
     assert names == tracked("ddpm_lite")
@@ -95,3 +70,18 @@ def test_the_readmes_example_runs_from_the_wheel(made: dict[str, Path], tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[-2].endswith("0 (16, 1, 8, 8)")
     assert str(tmp_path) in done.stdout.split("\n")[-2]
+
+
+def test_one_version_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = as_released.version()
+    assert as_released.disagreements(f"v{release}") == []
+    assert as_released.section(release)[1].startswith("### ")
+    monkeypatch.setattr(as_released, "version", lambda: "99.0.0")
+    wrong = as_released.disagreements(f"v{release}")
+    assert [line.split()[0] for line in wrong] == [
+        "The",
+        "CITATION.cff",
+        "book/intro.md",
+        "CHANGELOG.md",
+    ]
+    assert all("99.0.0" in line for line in wrong)
