@@ -98,21 +98,21 @@ class GaussianDiffusion(ForwardProcess):
 
     # sigma_t^2, the variance of a step back. A learned one lies between beta_tilde_t and beta_t.
 
-    lower = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta))
-    log_lower = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta).log())
+    positive_beta_tilde = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta))
+    log_beta_tilde = at_every_t(lambda s: _above_zero(s.beta_tilde, s.beta).log())
     log_beta = at_every_t(lambda s: s.beta.log())
 
     @cached_property
     def sigma2(self) -> Coefficient:
         """sigma_t^2 where it is fixed."""
-        fixed = self.schedule.beta if self.variance == "beta" else self.lower.float64
+        fixed = self.schedule.beta if self.variance == "beta" else self.positive_beta_tilde.float64
         sigma2 = fixed.clone()
         if self.first_variance is not None:
             sigma2[1] = self.first_variance
         return Coefficient(sigma2)
 
     @cached_property
-    def sampling_noise(self) -> Coefficient:
+    def sigma(self) -> Coefficient:
         """sigma_t, and none at the last step: Algorithm 2, line 3."""
         t = torch.arange(self.T + 1)
         return Coefficient(torch.where(t > 1, self.sigma2.float64.sqrt(), 0.0))
@@ -163,7 +163,7 @@ class GaussianDiffusion(ForwardProcess):
         if self.variance == "learned":
             output, v = output.chunk(2, dim=1)
             share = (v + 1) / 2
-            log = share * self.log_beta.at(t, xt) + (1 - share) * self.log_lower.at(t, xt)
+            log = share * self.log_beta.at(t, xt) + (1 - share) * self.log_beta_tilde.at(t, xt)
             variance = log.exp()
         else:
             variance = self.sigma2.column(t, xt)
@@ -173,7 +173,10 @@ class GaussianDiffusion(ForwardProcess):
             eps_hat = self._convert(x0_hat, xt, t, "x0", "eps")
         else:
             eps_hat = self._convert(output, xt, t, self.objective, "eps")
-        return Prediction(self._mu_tilde(x0_hat, xt, t), variance, x0_hat, eps_hat)
+        # Without clipping, and written with eps_hat: Eq. 11,
+        # (xt - beta_t / sqrt(1 - alpha_bar_t) eps_hat) / sqrt(alpha_t).
+        mean = self._mu_tilde(x0_hat, xt, t)
+        return Prediction(mean, variance, x0_hat, eps_hat)
 
     def p_sample(
         self, model: Model, xt: Images, t: Time, clip: bool = True, noise: Images | None = None
@@ -197,8 +200,8 @@ class GaussianDiffusion(ForwardProcess):
             late = t > 1 if isinstance(t, int) else (t > 1).view(-1, *[1] * (noise.ndim - 1))
             sigma = out.variance.sqrt() * late
         else:
-            sigma = self.sampling_noise.at(t, noise)
-        return (out.mean + sigma * noise).to(noise.dtype)
+            sigma = self.sigma.at(t, noise)
+        return (out.mean + sigma * noise).to(noise.dtype)  # Algorithm 2, line 4
 
     # The losses.
 
@@ -232,6 +235,7 @@ class GaussianDiffusion(ForwardProcess):
         xt = self._q_sample(x0, t, eps)
         output = self._answer(model, xt, t, condition)
         guess = output.chunk(2, dim=1)[0] if self.variance == "learned" else output
+        # Eq. 14.
         error = (guess - self._target(self.objective, x0, xt, eps, t)) ** 2
         loss = reduce(error, "b ... -> b", "mean")
         if weight is not None:
@@ -283,7 +287,7 @@ class GaussianDiffusion(ForwardProcess):
 
     def _kl(self, out: Prediction, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
         # At t = 1 there is no such term; the finite entry there keeps gradients finite.
-        variance = self.lower.column(t, xt)
+        variance = self.positive_beta_tilde.column(t, xt)
         return gaussian_kl(self._mu_tilde(x0, xt, t), variance, out.mean, out.variance)
 
     def decoder(self, out: Prediction, x0: Images) -> PerImage:
@@ -320,7 +324,7 @@ class GaussianDiffusion(ForwardProcess):
         snr = self.schedule.snr
         on_x0 = {
             "simple": snr,
-            "variational": self.mu_x0.float64**2 / (2 * self.sigma2.float64),
+            "variational": self.mu_tilde_x0.float64**2 / (2 * self.sigma2.float64),
             "min_snr": snr.clamp(max=gamma),
         }[kind]
         x0_per_output, _ = self.conversions[self.objective, "x0"]
@@ -348,11 +352,11 @@ class GaussianDiffusion(ForwardProcess):
         return list(self.stops or range(self.T + 1))
 
     @cached_property
-    def _lines(self) -> dict[Objective, tuple[Tensor, Tensor]]:
+    def _affine(self) -> dict[Objective, tuple[Tensor, Tensor]]:
         # The network's mu is that of the chain it was trained on.
         if self.trained_on is None:
-            return super()._lines
-        whole = ForwardProcess(self.trained_on)._lines
+            return super()._affine
+        whole = ForwardProcess(self.trained_on)._affine
         return {name: (p[self.times], r[self.times]) for name, (p, r) in whole.items()}
 
     # The model and what it is told.

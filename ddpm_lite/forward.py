@@ -81,16 +81,14 @@ class ForwardProcess:
 
     schedule: NoiseSchedule
 
-    # One step of the chain, x_t = step_signal x_{t-1} + step_noise eps.
-    step_signal = at_every_t(lambda s: s.alpha.sqrt())
-    step_noise = at_every_t(lambda s: s.beta.sqrt())
-    # All t steps in one, x_t = signal x_0 + noise eps.
-    signal = at_every_t(lambda s: s.alpha_bar.sqrt())
-    noise = at_every_t(lambda s: (1 - s.alpha_bar).sqrt())
-    noise_variance = at_every_t(lambda s: 1 - s.alpha_bar)
-    # The posterior's mean, mu_tilde = mu_x0 x_0 + mu_xt x_t, and its variance.
-    mu_x0 = at_every_t(lambda s: s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar))
-    mu_xt = at_every_t(lambda s: s.alpha.sqrt() * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar))
+    # Of one step, of t steps, and of the posterior: `q_step`, `q_sample`, `q_posterior`.
+    sqrt_alpha = at_every_t(lambda s: s.alpha.sqrt())
+    sqrt_beta = at_every_t(lambda s: s.beta.sqrt())
+    sqrt_alpha_bar = at_every_t(lambda s: s.alpha_bar.sqrt())
+    sqrt_one_minus_alpha_bar = at_every_t(lambda s: (1 - s.alpha_bar).sqrt())
+    one_minus_alpha_bar = at_every_t(lambda s: 1 - s.alpha_bar)
+    mu_tilde_x0 = at_every_t(lambda s: s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar))
+    mu_tilde_xt = at_every_t(lambda s: s.alpha.sqrt() * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar))
     beta_tilde = at_every_t(lambda s: s.beta_tilde)
 
     @property
@@ -110,7 +108,8 @@ class ForwardProcess:
         """
         t = self._check(t, x_prev=x_prev, eps=eps)
         eps = torch.randn_like(x_prev) if eps is None else eps
-        xt = self.step_signal.at(t, x_prev) * x_prev + self.step_noise.at(t, x_prev) * eps
+        # Eq. 2.
+        xt = self.sqrt_alpha.at(t, x_prev) * x_prev + self.sqrt_beta.at(t, x_prev) * eps
         return xt.to(x_prev.dtype)
 
     def q_mean_variance(self, x0: Images, t: Time) -> tuple[Images, Column]:
@@ -120,8 +119,8 @@ class ForwardProcess:
         Eq. 4.
         """
         t = self._check(t, x0=x0)
-        mean = self.signal.at(t, x0) * x0
-        return mean.to(x0.dtype), self.noise_variance.column(t, x0)
+        mean = self.sqrt_alpha_bar.at(t, x0) * x0
+        return mean.to(x0.dtype), self.one_minus_alpha_bar.column(t, x0)
 
     def q_sample(self, x0: Images, t: Time, eps: Images | None = None) -> Images:
         """Sample q(x_t | x_0): t steps of the chain in one.
@@ -138,7 +137,9 @@ class ForwardProcess:
         return self._q_sample(x0, t, torch.randn_like(x0) if eps is None else eps)
 
     def _q_sample(self, x0: Tensor, t: Time, eps: Tensor) -> Tensor:
-        return (self.signal.at(t, x0) * x0 + self.noise.at(t, x0) * eps).to(x0.dtype)
+        # Eq. 4.
+        xt = self.sqrt_alpha_bar.at(t, x0) * x0 + self.sqrt_one_minus_alpha_bar.at(t, x0) * eps
+        return xt.to(x0.dtype)
 
     def q_posterior(self, x0: Images, xt: Images, t: Time) -> tuple[Images, Column]:
         """Mean mu_tilde [B, ...] and variance beta_tilde [B, 1, ...] of q(x_{t-1} | x_t, x_0).
@@ -150,27 +151,28 @@ class ForwardProcess:
         return self._mu_tilde(x0, xt, t), self.beta_tilde.column(t, x0)
 
     def _mu_tilde(self, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
-        return (self.mu_x0.at(t, x0) * x0 + self.mu_xt.at(t, xt) * xt).to(x0.dtype)
+        # Eq. 7.
+        return (self.mu_tilde_x0.at(t, x0) * x0 + self.mu_tilde_xt.at(t, xt) * xt).to(x0.dtype)
 
     # What a network may predict. For a given x_t each is a straight line in x_0.
 
     @cached_property
-    def _lines(self) -> dict[Objective, tuple[Tensor, Tensor]]:
+    def _affine(self) -> dict[Objective, tuple[Tensor, Tensor]]:
         """Each prediction as p x_0 + r x_t: its p and its r."""
-        a, b = self.signal.float64, self.noise.float64
+        a, b = self.sqrt_alpha_bar.float64, self.sqrt_one_minus_alpha_bar.float64
         return {
             "eps": (-a / b, 1 / b),
             "x0": (torch.ones_like(a), torch.zeros_like(a)),
             "v": (-1 / b, a / b),
-            "mu": (self.mu_x0.float64, self.mu_xt.float64),
+            "mu": (self.mu_tilde_x0.float64, self.mu_tilde_xt.float64),
         }
 
     @cached_property
     def conversions(self) -> dict[tuple[Objective, Objective], tuple[Coefficient, Coefficient]]:
         """(given, wanted) -> the two in wanted = first * given + second * x_t."""
         found = {}
-        for given, (p, r) in self._lines.items():
-            for wanted, (p_wanted, r_wanted) in self._lines.items():
+        for given, (p, r) in self._affine.items():
+            for wanted, (p_wanted, r_wanted) in self._affine.items():
                 slope = p_wanted / p
                 pair = Coefficient(slope), Coefficient(r_wanted - slope * r)
                 found[given, wanted] = pair
@@ -195,7 +197,8 @@ class ForwardProcess:
             case "x0":
                 return x0
             case "v":
-                return (self.signal.at(t, x0) * eps - self.noise.at(t, x0) * x0).to(x0.dtype)
+                a, b = self.sqrt_alpha_bar.at(t, x0), self.sqrt_one_minus_alpha_bar.at(t, x0)
+                return (a * eps - b * x0).to(x0.dtype)
             case "mu":
                 return self._convert(x0, xt, t, "x0", "mu")
 

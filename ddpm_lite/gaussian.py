@@ -62,6 +62,6 @@ def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -
     # Phi(above) - Phi(below) is 1 - 1 in the right tail; the mirrored bin lies in the left one.
     mirror = above + below > 0
     above, below = torch.where(mirror, -below, above), torch.where(mirror, -above, below)
-    top = log_ndtr(above)
-    mass = top + torch.log(-torch.expm1(log_ndtr(below) - top))
-    return -reduce(mass, "b ... -> b", "sum").to(x0.dtype)
+    top = log_ndtr(above)  # log(Phi(above) - Phi(below)), Eq. 13, without the cancellation:
+    log_mass = top + torch.log(-torch.expm1(log_ndtr(below) - top))
+    return -reduce(log_mass, "b ... -> b", "sum").to(x0.dtype)

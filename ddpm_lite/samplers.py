@@ -107,9 +107,9 @@ def ddim(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
     chain = _shorten(diffusion, steps)
-    before, sigma2 = chain.schedule.alpha_bar_prev, eta**2 * chain.schedule.beta_tilde
-    signal, sigma = before.sqrt().tolist(), sigma2.sqrt().tolist()
-    rest = (1 - before - sigma2).clamp(min=0).sqrt().tolist()
+    alpha_bar_prev, sigma2 = chain.schedule.alpha_bar_prev, eta**2 * chain.schedule.beta_tilde
+    sqrt_alpha_bar_prev, sigma = alpha_bar_prev.sqrt().tolist(), sigma2.sqrt().tolist()
+    direction = (1 - alpha_bar_prev - sigma2).clamp(min=0).sqrt().tolist()
 
     first, x, z = _begin(chain, model, shape, start, t_start, noise, generator, device)
     x0_hat = None
@@ -117,7 +117,8 @@ def ddim(
         s = chain.times[t - 1]
         with torch.inference_mode():
             out = chain._p_mean_variance(model, x, t, clip, x0_hat)
-            x, x0_hat = signal[t] * out.x0_hat + rest[t] * out.eps_hat, out.x0_hat
+            x0_hat = out.x0_hat
+            x = sqrt_alpha_bar_prev[t] * x0_hat + direction[t] * out.eps_hat
             if sigma[t] > 0:
                 x = x + sigma[t] * z(s)
         yield SampleStep(s, x, x0_hat, out.eps_hat)

@@ -276,6 +276,6 @@ def test_a_coefficient_changed_by_nobody() -> None:
     schedule = linear_schedule(10)
     first = GaussianDiffusion(schedule, variance="beta_tilde", first_variance=0.5)
     assert first.sigma2.numbers[1] == 0.5
-    assert first.lower.numbers[1] == schedule.beta_tilde[2]
+    assert first.positive_beta_tilde.numbers[1] == schedule.beta_tilde[2]
     assert schedule.beta_tilde[1] == 0
     assert GaussianDiffusion(schedule).sigma2.numbers[1:] == schedule.beta[1:].tolist()
