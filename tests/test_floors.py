@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
 FLOORS = {
     "schedule": 0, "gaussian": 0, "blocks": 0, "data": 0, "processes": 0, "metrics": 0,
-    "_version": 0, "results": 0,
+    "_version": 0, "results": 0, "javascript": 0,
     "forward": 1, "oracle": 1, "unet": 1, "batches": 1, "grids": 1,
     "evaluation": 2, "classifier": 1, "inception": 1, "sources": 0, "images": 1,
     "reverse": 2, "interop": 2, "ablations": 2, "guidance": 2,

@@ -18,7 +18,7 @@ from ddpm_lite.grids import grid
 from ddpm_lite.samplers import _device_of
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
-from ddpm_lite.widgets.base import HERE, Widget, style, with_core
+from ddpm_lite.widgets.base import HERE, Widget, esm, style
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["Frame", "Sampler", "walk"]
@@ -119,7 +119,7 @@ class Sampler(Widget):
             know.
     """
 
-    _esm = with_core("sampler.js")
+    _esm = esm("sampler.js")
     _css = style + (HERE / "sampler.css").read_text()
     sampler = traitlets.Enum(["ddpm", "ddim"], "ddim").tag(sync=True)
     steps = traitlets.Int(50, min=1).tag(sync=True)
