@@ -23,6 +23,12 @@ from ddpm_lite.unet import UNet
 
 __all__ = ["browser_script", "export_model", "float16_weights", "runner"]
 
+USE = """// A trained network. Load this by a script element, on any page; it needs nothing else:
+//
+//   const engine = ddpmModels[{name}].start();
+//   await engine.ask({{ do: "begin", sampler: "ddim", steps: 50, seed: 0, images: 16 }});
+//   const {{ frames, done }} = await engine.ask({{ do: "next", ms: 50 }}); // what 50 ms allow
+"""
 # What the runner knows. Width, levels, blocks and heads are free: it reads them off the weights.
 NETWORK = {
     "wiring": "paper", "block": "resnet", "linear_attention": (), "time": "sinusoidal",
@@ -83,8 +89,9 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
     config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
     model: dict[str, Any] = {"config": config, "tensors": tensors}
     model |= {"beta": _text(beta), "weights": _text(weights)}
-    says = f"program().register({json.dumps(name)}, {json.dumps(model)}, program);"
-    return f"(() => {{\n{runner()}\n{says}\n}})();\n"
+    known = json.dumps(name)
+    says = f"program().register({known}, {json.dumps(model)}, program);"
+    return USE.format(name=known) + f"(() => {{\n{runner()}\n{says}\n}})();\n"
 
 
 def runner() -> str:

@@ -206,7 +206,7 @@ class Sampler(Widget):
     def _answer(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
         """What the browser asks of a kernel: to begin a chain, or to go on for some milliseconds.
 
-        The answers are those of the browser's own engine, `ddpm_lite/export.js`.
+        The answers are those of the browser's own engine, `ddpm_lite/javascript/engine/`.
         """
         try:
             told, data = self._begin(asked) if asked["do"] == "begin" else self._next(asked)
