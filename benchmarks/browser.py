@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from ddpm_lite import digits, load
 from ddpm_lite.quality.classifier import load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples
-from ddpm_lite.runs.export import RUNNER, browser_script, float16_weights
+from ddpm_lite.runs.export import browser_script, float16_weights, runner
 from ddpm_lite.widgets.sampler import walk
 
 ROUNDS = 7
@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit("needs Chromium: apt-get install chromium")
     network, diffusion = load("digits")
     script = browser_script(network, diffusion, "digits")
-    for name, text in (("the exported script", script), ("of it the runner", RUNNER.read_text())):
+    for name, text in (("the exported script", script), ("of it the runner", runner())):
         packed = len(gzip.compress(text.encode(), 6))
         print(f"{name}: {len(text.encode()):,} bytes, {packed:,} gzipped")
     with sync_playwright() as playwright:

@@ -19,7 +19,7 @@ DIFFUSION = GaussianDiffusion(linear_schedule(10, 0.01, 0.3))
 
 def held(script: str) -> tuple[str, dict[str, Any]]:
     """The name and the model that a script registers."""
-    found = re.search(r'^register\("(\w+)", (\{.*\})\);$', script, re.M)
+    found = re.search(r'^program\(\)\.register\("(\w+)", (\{.*\}), program\);$', script, re.M)
     assert found is not None
     return found[1], json.loads(found[2])
 

@@ -7,19 +7,41 @@
 (() => {
   "use strict";
 
-  const assets = new URL(".", document.currentScript.src).href;
+  /** @typedef {(...told: unknown[]) => void} Listener */
+  /** @typedef {{ name: string, model: Model }} Entry */
+  /** @typedef {{ model: Model, el: HTMLElement }} Place */
+
+  /** What a widget's module exports, or a function that makes it.
+   * @typedef {object} Widget
+   * @property {(place: { model: Model }) => unknown} [initialize]
+   * @property {(place: Place) => unknown} render
+   */
+
+  /** A widget as MyST-NB saves it: its bytes apart, each with its path into the state.
+   * @typedef {object} Saved
+   * @property {string} model_name
+   * @property {Record<string, unknown>} state
+   * @property {{ path: string[], data: string }[]} [buffers]
+   */
+
+  const script = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const assets = new URL(".", script.src).href;
 
   /** What a widget's module sees of its model: anywidget's interface, without a kernel. Only here
    * has it `assets`, where the site keeps what a widget may load when asked to. */
   class Model {
+    /** @param {Record<string, unknown>} state */
     constructor(state) {
       this.assets = assets;
       this.state = state;
+      /** @type {Map<string, Set<Listener>>} */
       this.listeners = new Map();
     }
+    /** @param {string} name */
     get(name) {
       return this.state[name];
     }
+    /** @type {(name: string, value: unknown) => void} */
     set(name, value) {
       if (Object.is(this.state[name], value)) return;
       this.state[name] = value;
@@ -27,10 +49,12 @@
         for (const listener of [...(this.listeners.get(event) ?? [])]) listener(this, value);
       }
     }
+    /** @type {(event: string, listener: Listener) => void} */
     on(event, listener) {
-      if (!this.listeners.has(event)) this.listeners.set(event, new Set());
-      this.listeners.get(event).add(listener);
+      const known = this.listeners.get(event) ?? new Set();
+      this.listeners.set(event, known.add(listener));
     }
+    /** @type {(event: string, listener?: Listener) => void} */
     off(event, listener) {
       if (listener) this.listeners.get(event)?.delete(listener);
       else this.listeners.delete(event);
@@ -39,80 +63,113 @@
     send() {}
   }
 
+  /** @param {string} base64 */
   function decode(base64) {
     const text = atob(base64);
     return new DataView(Uint8Array.from(text, (c) => c.charCodeAt(0)).buffer);
   }
 
+  /** @type {(saved: Saved) => Entry} */
+  function restored({ model_name, state, buffers = [] }) {
+    const own = { ...state };
+    for (const { path, data } of buffers) {
+      const inside = path.slice(0, -1).reduce((part, step) => {
+        return /** @type {Record<string, unknown>} */ (part[step]);
+      }, own);
+      inside[path[path.length - 1]] = decode(data);
+    }
+    return { name: model_name, model: new Model(own) };
+  }
+
+  /** @param {string} kind of the scripts that ipywidgets embeds */
+  function embedded(kind) {
+    const type = `application/vnd.jupyter.widget-${kind}+json`;
+    const found = document.querySelectorAll(`script[type="${type}"]`);
+    return Array.from(found, (node) => ({ node, told: JSON.parse(node.textContent ?? "") }));
+  }
+
   function readState() {
+    /** @type {Map<string, Entry>} */
     const models = new Map();
-    for (const script of document.querySelectorAll(
-      'script[type="application/vnd.jupyter.widget-state+json"]',
-    )) {
-      for (const [id, saved] of Object.entries(JSON.parse(script.textContent).state)) {
-        const state = { ...saved.state };
-        for (const { path, data } of saved.buffers ?? []) {
-          const key = path[path.length - 1];
-          path.slice(0, -1).reduce((inside, step) => inside[step], state)[key] = decode(data);
-        }
-        models.set(id, { name: saved.model_name, model: new Model(state) });
-      }
+    for (const { told } of embedded("state")) {
+      for (const [id, saved] of Object.entries(told.state)) models.set(id, restored(saved));
     }
     return models;
   }
 
+  /** @type {Map<string, Promise<{ default: Widget | (() => Widget | Promise<Widget>) }>>} */
   const modules = new Map();
+  /** @param {string} source */
   function load(source) {
-    if (!modules.has(source)) {
-      const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-      modules.set(source, import(url).finally(() => URL.revokeObjectURL(url)));
-    }
-    return modules.get(source);
+    const known = modules.get(source);
+    if (known) return known;
+    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    const module = import(url).finally(() => URL.revokeObjectURL(url));
+    modules.set(source, module);
+    return module;
   }
 
   const styles = new Set();
+  /** @param {unknown} css */
   function addStyle(css) {
     if (!css || styles.has(css)) return;
     styles.add(css);
-    document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+    const style = document.createElement("style");
+    style.textContent = String(css);
+    document.head.append(style);
   }
 
+  /** @type {(root: HTMLElement, words: string) => void} */
   function say(root, words) {
-    root.append(Object.assign(document.createElement("p"), { className: "widget-note", textContent: words }));
+    const note = document.createElement("p");
+    note.className = "widget-note";
+    note.textContent = words;
+    root.append(note);
   }
 
+  /** A still is for print only, from when its widget runs.
+   * @param {HTMLElement} root
+   */
+  function keepStillForPrint(root) {
+    const stills = root.closest(".cell_output")?.querySelectorAll(".widget-still") ?? [];
+    for (const still of stills) still.classList.add("print-only");
+  }
+
+  /** @type {(root: HTMLElement, entry: Entry | undefined) => Promise<void>} */
   async function show(root, entry) {
-    if (!entry?.model.get("_esm")) {
+    const source = entry?.model.get("_esm");
+    if (!entry || typeof source !== "string" || !source) {
       const kind = entry ? ` (${entry.name})` : "";
-      say(root, `This widget${kind} needs a running notebook: open the chapter in Colab or Jupyter.`);
+      say(
+        root,
+        `This widget${kind} needs a running notebook: open the chapter in Colab or Jupyter.`,
+      );
       return;
     }
     try {
       addStyle(entry.model.get("_css"));
-      const module = await load(entry.model.get("_esm"));
+      const module = await load(source);
       const widget = typeof module.default === "function" ? await module.default() : module.default;
       await widget.initialize?.({ model: entry.model });
       await widget.render({ model: entry.model, el: root });
       root.dataset.ready = "true";
-      // Its still is for print from now on.
-      root.closest(".cell_output")?.querySelectorAll(".widget-still").forEach((still) => still.classList.add("print-only"));
+      keepStillForPrint(root);
     } catch (error) {
       console.error(error);
-      say(root, `This widget could not start in your browser: ${error.message}`);
+      const why = error instanceof Error ? error.message : error;
+      say(root, `This widget could not start in your browser: ${why}`);
     }
   }
 
   function start() {
     const models = readState();
-    for (const script of document.querySelectorAll(
-      'script[type="application/vnd.jupyter.widget-view+json"]',
-    )) {
+    for (const { node, told } of embedded("view")) {
       const root = document.createElement("div");
       root.className = "widget-host";
-      script.after(root);
-      show(root, models.get(JSON.parse(script.textContent).model_id));
+      node.after(root);
+      show(root, models.get(told.model_id));
     }
-    window.ddpmWidgets = models; // for tests, and for the curious
+    Object.assign(window, { ddpmWidgets: models }); // for tests, and for the curious
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -2,7 +2,7 @@
 
 The file is loaded by a script element, the one way that works on a server and from a disk alike:
 a page opened as a file may neither fetch nor import its neighbours. Weights are stored as float16
-in base64, the betas in full. `export.js` beside this module is the network, the chain and a worker.
+in base64, the betas in full. The network, the chain and a worker are in `javascript/engine/`.
 
 It is written by hand because of what a reader waits for. Gzipped, as servers send it, the runner is
 6 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. The digits
@@ -19,11 +19,17 @@ import torch
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.system.files import written_aside
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.javascript import ENGINE, as_function
 from ddpm_lite.unet import UNet
 
-__all__ = ["browser_script", "export_model", "float16_weights"]
+__all__ = ["browser_script", "export_model", "float16_weights", "runner"]
 
-RUNNER = Path(__file__).with_suffix(".js")
+USE = """// A trained network. Load this by a script element, on any page; it needs nothing else:
+//
+//   const engine = ddpmModels[{name}].start();
+//   await engine.ask({{ do: "begin", sampler: "ddim", steps: 50, seed: 0, images: 16 }});
+//   const {{ frames, done }} = await engine.ask({{ do: "next", ms: 50 }}); // what 50 ms allow
+"""
 # What the runner knows. Width, levels, blocks and heads are free: it reads them off the weights.
 NETWORK = {
     "wiring": "paper", "block": "resnet", "linear_attention": (), "time": "sinusoidal",
@@ -84,8 +90,14 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
     config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
     model: dict[str, Any] = {"config": config, "tensors": tensors}
     model |= {"beta": _text(beta), "weights": _text(weights)}
-    says = f"register({json.dumps(name)}, {json.dumps(model)});"
-    return f"(() => {{\n{RUNNER.read_text()}\n{says}\n}})();\n"
+    page_name = json.dumps(name)
+    says = f"program().register({page_name}, {json.dumps(model)}, program);"
+    return USE.format(name=page_name) + f"(() => {{\n{runner()}\n{says}\n}})();\n"
+
+
+def runner() -> str:
+    """The JavaScript in front of the weights; its own text is what a worker is made from."""
+    return f"const program = {as_function(ENGINE)};"
 
 
 def float16_weights(network: UNet) -> UNet:

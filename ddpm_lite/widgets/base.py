@@ -7,16 +7,20 @@ import anywidget
 from matplotlib.figure import Figure
 
 from ddpm_lite import plots
+from ddpm_lite.javascript import as_module
 
-__all__ = ["Widget", "style", "with_core"]
+__all__ = ["Widget", "esm", "style", "with_core"]
 
 HERE = Path(__file__).parent
 style = (HERE / "style.css").read_text()
 
 
-def with_core(name: str) -> str:
-    """The widget's own JavaScript behind the parts that all share."""
-    return (HERE / "core.js").read_text() + (HERE / name).read_text()
+def esm(name: str) -> str:
+    """The widget's JavaScript module, with all that it imports."""
+    return as_module(HERE / name)
+
+
+with_core = esm  # its name in 0.1
 
 
 class Widget(anywidget.AnyWidget):

@@ -12,7 +12,7 @@ from torch import Tensor
 from ddpm_lite import plots
 from ddpm_lite.oracle import oracle_bound, reverse_marginals
 from ddpm_lite.schedule import NoiseSchedule, linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 
 __all__ = ["Bound"]
 
@@ -34,7 +34,7 @@ class Bound(Widget):
         traitlets.TraitError: a setting out of its range.
     """
 
-    _esm = with_core("bound.js")
+    _esm = esm("bound.js")
     t = traitlets.Int(5, min=0).tag(sync=True)
     T = traitlets.Enum(LENGTHS, 20).tag(sync=True)
     beta_end = traitlets.Float(0.02, min=1e-3, max=0.0502).tag(sync=True)

@@ -15,7 +15,7 @@ from ddpm_lite.diffusion import GaussianDiffusion, Model
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.samplers import ddpm, device_of
 from ddpm_lite.schedule import spaced_times
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 
 __all__ = ["Recording", "ReverseChain", "record"]
 
@@ -98,7 +98,7 @@ class ReverseChain(Widget):
         ValueError: a model without its diffusion, or a recording too large for a page.
     """
 
-    _esm = with_core("chain.js")
+    _esm = esm("chain.js")
     stop = traitlets.Int(0, min=0).tag(sync=True)
     chain = traitlets.Int(0, min=0).tag(sync=True)
     _times = traitlets.List(traitlets.Int()).tag(sync=True)

@@ -13,7 +13,7 @@ from ddpm_lite import plots
 from ddpm_lite.gaussian import decoder_nll
 from ddpm_lite.images.data import to_model_range
 from ddpm_lite.schedule import linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 
 __all__ = ["Decoder"]
 
@@ -35,7 +35,7 @@ class Decoder(Widget):
         traitlets.TraitError: a setting out of its range.
     """
 
-    _esm = with_core("decoder.js")
+    _esm = esm("decoder.js")
     level = traitlets.Int(155, min=0, max=LEVELS - 1).tag(sync=True)
     mean = traitlets.Float(2 * 156 / (LEVELS - 1) - 1, min=-1.3, max=1.3).tag(sync=True)
     sigma = traitlets.Float(0.01, min=1e-4, max=1.0).tag(sync=True)

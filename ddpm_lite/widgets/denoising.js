@@ -1,12 +1,40 @@
 // One question of the loss: the noisy input, what should be said about it, and the best answer.
 
+import { bytesOf } from "../javascript/bytes.js";
+import { newCanvas, paint } from "../javascript/canvas.js";
+import { alongT, chart, powerTicks } from "../javascript/chart.js";
+import { choice, noiseButton, slider } from "../javascript/controls.js";
+import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
+import { epsFrom, normals, paperSchedule, qSample, sum } from "../javascript/mathematics.js";
+import { bind, follow } from "../javascript/model.js";
+
+/** @import { Schedule } from "../javascript/mathematics.js" */
+/** @import { Model, Place } from "../javascript/model.js" */
+
+/** @typedef {"eps" | "x0" | "v"} Objective */
+/** @typedef {"variational" | "simple"} Weighting */
+
+/**
+ * @typedef {object} Traits
+ * @property {number} t
+ * @property {string} picture
+ * @property {Objective} objective
+ * @property {number} seed
+ * @property {string[]} _names
+ * @property {[height: number, width: number]} _size
+ * @property {DataView} _pixels
+ */
+
 const T = 1000;
 const SCALE = { eps: 2, x0: 1, v: 2 }; // what is painted white; its negative is black
 const SYMBOL = { eps: "<i>ε</i>", x0: "<i>x</i><sub>0</sub>", v: "<i>v</i>" };
 const NAMED = { eps: "the noise ε", x0: "the image", v: "v, between noise and image" };
 const SHOWN = [1, ...Array.from({ length: 50 }, (_, i) => 20 * (i + 1))]; // steps of the error's curve
 
-/** E[eps | x_t] and E[x_0 | x_t] where x_0 is any of a finite set, all alike. Twin: Oracle. */
+/** E[eps | x_t] and E[x_0 | x_t] where x_0 is any of a finite set, all alike. Twin: Oracle.
+ * @type {(xt: Float64Array, images: Float64Array[], alphaBar: number) =>
+ *   { x0: Float64Array, eps: Float64Array }}
+ */
 export function bestGuess(xt, images, alphaBar) {
   const signal = Math.sqrt(alphaBar);
   const logs = images.map((x) => {
@@ -16,13 +44,18 @@ export function bestGuess(xt, images, alphaBar) {
   });
   const largest = Math.max(...logs);
   const shares = logs.map((log) => Math.exp(log - largest));
-  const total = shares.reduce((sum, share) => sum + share);
+  const total = sum(shares);
   const x0 = new Float64Array(xt.length);
-  images.forEach((x, k) => x.forEach((value, i) => (x0[i] += (shares[k] / total) * value)));
-  return { x0, eps: xt.map((value, i) => (value - signal * x0[i]) / Math.sqrt(1 - alphaBar)) };
+  for (const [k, x] of images.entries()) {
+    for (let i = 0; i < x.length; i++) x0[i] += (shares[k] / total) * x[i];
+  }
+  return { x0, eps: epsFrom(xt, x0, alphaBar) };
 }
 
-/** What a network with this objective should say. Twin: GaussianDiffusion.target. */
+/** What a network with this objective should say. Twin: GaussianDiffusion.target.
+ * @type {(objective: Objective, x0: Float64Array, eps: Float64Array, alphaBar: number) =>
+ *   Float64Array}
+ */
 export function target(objective, x0, eps, alphaBar) {
   if (objective === "eps") return eps;
   if (objective === "x0") return x0;
@@ -31,24 +64,29 @@ export function target(objective, x0, eps, alphaBar) {
 }
 
 /** The factor of L, or of L_simple, on the squared error at t; sigma^2 is beta.
- * Twin: GaussianDiffusion.loss_weight. */
+ * Twin: GaussianDiffusion.loss_weight.
+ * @type {(kind: Weighting, objective: Objective, s: Schedule, t: number) => number}
+ */
 export function lossWeight(kind, objective, { beta, alphaBar }, t) {
   const noise = 1 - alphaBar[t];
   const onEps = kind === "simple" ? 1 : beta[t] / (2 * (1 - beta[t]) * noise);
   return onEps * { eps: 1, x0: alphaBar[t] / noise, v: alphaBar[t] }[objective];
 }
 
+/** @type {(a: Float64Array, b: Float64Array) => number} */
 export function meanSquare(a, b) {
-  return a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0) / a.length;
+  return a.reduce((total, value, i) => total + (value - b[i]) ** 2, 0) / a.length;
 }
 
-/** The pictures to choose from, by name, and the finite set, as arrays in [-1, 1]. */
+/** The pictures to choose from, by name, and the finite set, as arrays in [-1, 1].
+ * @type {(model: Model<Traits>) =>
+ *   { pictures: Record<string, Float64Array>, images: Float64Array[] }}
+ */
 export function unpackDigits(model) {
-  const bytes = model.get("_pixels");
-  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const bytes = bytesOf(model.get("_pixels"));
   const n = model.get("_size")[0] * model.get("_size")[1];
-  const every = Array.from({ length: view.length / n }, (_, k) =>
-    Float64Array.from(view.subarray(k * n, (k + 1) * n), (v) => v / 8 - 1),
+  const every = Array.from({ length: bytes.length / n }, (_, k) =>
+    Float64Array.from(bytes.subarray(k * n, (k + 1) * n), (v) => v / 8 - 1),
   );
   const names = model.get("_names");
   return {
@@ -57,110 +95,132 @@ export function unpackDigits(model) {
   };
 }
 
+/** @param {string[]} names of the pictures */
+function newControls(names) {
+  return {
+    t: slider("Step <i>t</i>", "t", { min: 1, max: T }),
+    picture: choice(
+      "Picture",
+      "picture",
+      names.map((name) => [name, name]),
+    ),
+    objective: choice("Target", "objective", [
+      ["eps", "the noise ε"],
+      ["x0", "the image x₀"],
+      ["v", "v"],
+    ]),
+  };
+}
+
+function newPanels() {
+  const canvases = [newCanvas(), newCanvas(), newCanvas(), newCanvas()];
+  const wanted = el("figcaption");
+  const powers = powerTicks(-4, -2, 0, 2, 4);
+  const weights = chart({ ...alongT(), y: [-4, 4], yTicks: powers });
+  const errors = chart({ ...alongT(), y: [-4, 4], yTicks: powers });
+  for (const one of [weights, errors]) one.stretch(T);
+  const strip = box(
+    "ddpm-panels ddpm-strip",
+    panel("The input <i>x<sub>t</sub></i>", canvases[0]),
+    el("figure", {}, wanted, canvases[1]),
+    panel("The prediction", canvases[2]),
+    panel("Its error", canvases[3]),
+  );
+  const row = box(
+    "ddpm-panels",
+    panel("Weight of the error: in <i>L</i>; dashed, in <i>L</i><sub>simple</sub>", weights.svg),
+    panel("Squared error; dashed, times its weight in <i>L</i>", errors.svg),
+  );
+  return { strip, row, canvases, wanted, weights, errors };
+}
+
+/** @param {number} value */
+const log = (value) => Math.log10(Math.max(value, 1e-9));
+
+/** @param {Place<Traits>} place */
 function render({ model, el: root }) {
   root.classList.add("ddpm-widget");
   const { pictures, images } = unpackDigits(model);
   const [height, width] = model.get("_size");
-  const s = schedule("linear", T, 1e-4, 0.02);
-
-  const t = slider("Step <i>t</i>", "t", { min: 1, max: T });
+  const s = paperSchedule();
+  const controls = newControls(Object.keys(pictures));
+  const { t, picture, objective } = controls;
   t.row.style.gridColumn = "1 / -1";
-  const picture = choice("Picture", "picture", Object.keys(pictures).map((name) => [name, name]));
-  const objective = choice("Target", "objective", [["eps", "the noise ε"], ["x0", "the image x₀"], ["v", "v"]]);
-  const fresh = el("button", { type: "button", className: "ddpm-noise" }, "New noise");
-
-  const canvases = ["", "", "", ""].map(() => el("canvas", { role: "img" }));
-  const wanted = panel("", canvases[1]);
-  const ofT = { title: "step t", x: [0, 1], xTicks: [[0, ""], [0.5, ""], [1, ""]], y: [-4, 4] };
-  const powers = [[-4, "10⁻⁴"], [-2, "10⁻²"], [0, "1"], [2, "10²"], [4, "10⁴"]];
-  const weights = chart({ ...ofT, yTicks: powers });
-  const errors = chart({ ...ofT, yTicks: powers });
-  for (const one of [weights, errors]) one.stretch(T);
-  const ofL = weights.curve("of-l");
-  const ofSimple = weights.curve("second");
+  const { strip, row, canvases, wanted, weights, errors } = newPanels();
+  const [ofL, ofSimple] = [weights.curve("of-l"), weights.curve("second")];
   const weightDot = weights.dot("dot");
-  const errorCurve = errors.curve("error");
-  const termCurve = errors.curve("second");
+  const [errorCurve, termCurve] = [errors.curve("error"), errors.curve("second")];
   const errorDot = errors.dot("dot");
-
   root.append(
-    el("div", { className: "ddpm-bar" }, picture.row, objective.row, fresh),
-    el("div", { className: "ddpm-sliders" }, t.row),
-    el(
-      "div",
-      { className: "ddpm-panels ddpm-strip" },
-      panel("The input <i>x<sub>t</sub></i>", canvases[0]),
-      wanted,
-      panel("The prediction", canvases[2]),
-      panel("Its error", canvases[3]),
-    ),
-    el(
-      "div",
-      { className: "ddpm-panels" },
-      panel("Weight of the error: in <i>L</i>; dashed, in <i>L</i><sub>simple</sub>", weights.svg),
-      panel("Squared error; dashed, times its weight in <i>L</i>", errors.svg),
-    ),
+    box("ddpm-bar", picture.row, objective.row, noiseButton(model)),
+    box("ddpm-sliders", t.row),
+    strip,
+    row,
   );
   const say = wording(root);
 
+  /** @type {Float64Array} */
   let x0;
+  /** @type {Float64Array} */
   let eps;
-  const log = (value) => Math.log10(Math.max(value, 1e-9));
+  /** @param {number} now */
   function ask(now) {
     const alphaBar = s.alphaBar[now];
     const xt = qSample(x0, eps, alphaBar);
-    const best = bestGuess(xt, images, alphaBar);
-    const [should, says] = [{ x0, eps }, best].map((one) =>
+    const [should, says] = [{ x0, eps }, bestGuess(xt, images, alphaBar)].map((one) =>
       target(model.get("objective"), one.x0, one.eps, alphaBar),
     );
     return { xt, should, says, error: meanSquare(says, should) };
   }
-  function weight(kind, now) {
-    return lossWeight(kind, model.get("objective"), s, now);
-  }
+  /** @type {(kind: Weighting, now: number) => number} */
+  const weight = (kind, now) => lossWeight(kind, model.get("objective"), s, now);
   function newQuestion() {
     x0 = pictures[model.get("picture")];
     eps = normals(model.get("seed"), x0.length);
     const steps = Array.from({ length: T }, (_, i) => i + 1);
-    ofL(steps, steps.map((now) => log(weight("variational", now))));
-    ofSimple(steps, steps.map((now) => log(weight("simple", now))));
+    ofL(steps, (now) => log(weight("variational", now)));
+    ofSimple(steps, (now) => log(weight("simple", now)));
     const found = SHOWN.map((now) => ask(now).error);
     errorCurve(SHOWN, found.map(log));
-    termCurve(SHOWN, found.map((error, i) => log(error * weight("variational", SHOWN[i]))));
-    wanted.querySelector("figcaption").innerHTML = `The target, ${SYMBOL[model.get("objective")]}`;
+    termCurve(SHOWN, (now, i) => log(found[i] * weight("variational", now)));
+    wanted.innerHTML = `The target, ${SYMBOL[model.get("objective")]}`;
   }
   function draw() {
-    const now = model.get("t");
-    const scale = SCALE[model.get("objective")];
+    const [now, asked] = [model.get("t"), model.get("objective")];
     const { xt, should, says, error } = ask(now);
-    const shown = [xt, should.map((v) => v / scale), says.map((v) => v / scale)];
-    shown.push(says.map((v, i) => (v - should[i]) / scale));
+    /** @param {Float64Array} x */
+    const scaled = (x) => x.map((v) => v / SCALE[asked]);
+    const wrong = says.map((v, i) => v - should[i]);
+    const shown = [xt, scaled(should), scaled(says), scaled(wrong)];
     const names = ["The input", "The target", "The prediction", "Its error"];
-    shown.forEach((x, i) => {
-      paint(canvases[i], x, { height, width, channels: 1 });
-      canvases[i].setAttribute("aria-label", `${names[i]} at step ${now}, for ${model.get("picture")}.`);
-    });
-    const [full, simple] = ["variational", "simple"].map((kind) => weight(kind, now));
-    weightDot(now, log(full));
+    for (const [i, canvas] of canvases.entries()) {
+      paint(canvas, shown[i], { height, width, channels: 1 });
+      describe(canvas, `${names[i]} at step ${now}, for ${model.get("picture")}.`);
+    }
+    weightDot(now, log(weight("variational", now)));
     errorDot(now, log(error));
+    const [full, simple] = [weight("variational", now), weight("simple", now)].map(pretty);
     const [signal, noise] = [s.alphaBar[now], 1 - s.alphaBar[now]].map((v) => pretty(Math.sqrt(v)));
     const off = error < 1e-6 ? "practically 0" : pretty(error);
     say(
-      `At step ${now} the input is ${signal} × image + ${noise} × noise, and the answer should be ${NAMED[model.get("objective")]}. Squared error ${off}; its weight is ${pretty(full)} in L and ${pretty(simple)} in L_simple.`,
+      `At step ${now} the input is ${signal} × image + ${noise} × noise, and the answer should be ${NAMED[asked]}. Squared error ${off}; its weight is ${full} in L and ${simple} in L_simple.`,
     );
-    weights.svg.setAttribute("aria-label", `Weights against t, logarithmic; at step ${now}, ${pretty(full)} in L and ${pretty(simple)} in L_simple.`);
-    errors.svg.setAttribute("aria-label", `Squared error of the prediction against t, logarithmic; at step ${now}, ${off}.`);
+    describe(
+      weights.svg,
+      `Weights against t, logarithmic; at step ${now}, ${full} in L and ${simple} in L_simple.`,
+    );
+    describe(
+      errors.svg,
+      `Squared error of the prediction against t, logarithmic; at step ${now}, ${off}.`,
+    );
   }
 
-  bind(model, "t", t);
-  bind(model, "picture", picture, { read: String, event: "change" });
-  bind(model, "objective", objective, { read: String, event: "change" });
-  onAny(model, ["seed", "picture", "objective"], newQuestion, draw);
-  onAny(model, ["t"], draw);
-  fresh.addEventListener("click", () => nextSeed(model));
-
-  newQuestion();
-  draw();
+  bind(model, controls);
+  follow(
+    model,
+    [["seed", "picture", "objective"], newQuestion],
+    [["t", "seed", "picture", "objective"], draw],
+  );
 }
 
 export default { render };

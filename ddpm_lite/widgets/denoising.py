@@ -15,7 +15,7 @@ from ddpm_lite.forward import Objective
 from ddpm_lite.images.data import digits, from_model_range, to_model_range
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["Denoising"]
@@ -43,7 +43,7 @@ class Denoising(Widget):
         ValueError: no images or pictures, or one of another shape.
     """
 
-    _esm = with_core("denoising.js")
+    _esm = esm("denoising.js")
     t = traitlets.Int(250, min=1, max=1000).tag(sync=True)
     objective = traitlets.Enum(["eps", "x0", "v"], "eps").tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)

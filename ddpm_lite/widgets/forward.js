@@ -1,134 +1,171 @@
 // The forward process: one image, its histogram, and where on the curves of the schedule it is.
 
-const LOG = { min: -5, max: -0.01, step: 0.01, show: (v) => pretty(10 ** v) };
-const LOG_TRAIT = { read: (v) => 10 ** Number(v), write: (v) => Math.log10(v) };
+import { bytesOf } from "../javascript/bytes.js";
+import { newCanvas, paint } from "../javascript/canvas.js";
+import { alongT, chart, powerTicks, ticks } from "../javascript/chart.js";
+import { choice, noiseButton, playTrait, powerSlider, slider } from "../javascript/controls.js";
+import { box, describe, panel, pretty, wording } from "../javascript/elements.js";
+import { clamp, evenly, gaussian, normals, qSample, schedule } from "../javascript/mathematics.js";
+import { bind, follow, takeTimeAlong } from "../javascript/model.js";
+
+/** @import { Size } from "../javascript/canvas.js" */
+/** @import { Model, Place } from "../javascript/model.js" */
+
+/**
+ * @typedef {object} Traits
+ * @property {number} t
+ * @property {number} T
+ * @property {number} beta_start
+ * @property {number} beta_end
+ * @property {"linear" | "cosine"} kind
+ * @property {number} seed
+ * @property {string} picture
+ * @property {(Size & { name: string, levels: number })[]} _pictures
+ * @property {DataView} _pixels
+ */
+
 const BINS = 64;
 const SECONDS = 6; // that Play takes from t = 0 to T
 
-/** The pictures a widget carries, as arrays in [-1, 1] with height, width and channels. */
-export function unpack(model) {
-  const bytes = model.get("_pixels");
-  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** The pictures a widget carries, by name, in [-1, 1].
+ * @type {(model: Model<Traits>) => Record<string, Size & { x0: Float64Array }>}
+ */
+export function unpackPictures(model) {
+  const bytes = bytesOf(model.get("_pixels"));
   let start = 0;
   return Object.fromEntries(
-    model.get("_pictures").map(({ name, height, width, channels, levels }) => {
-      const n = height * width * channels;
-      const x0 = Float64Array.from(view.subarray(start, start + n), (v) => (2 * v) / (levels - 1) - 1);
-      start += n;
-      return [name, { x0, height, width, channels }];
+    model.get("_pictures").map(({ name, levels, ...size }) => {
+      const end = start + size.height * size.width * size.channels;
+      const x0 = Float64Array.from(bytes.subarray(start, end), (v) => (2 * v) / (levels - 1) - 1);
+      start = end;
+      return [name, { x0, ...size }];
     }),
   );
 }
 
+/** The outline of a histogram over -4..4 whose area is one; what lies outside is in the last bins.
+ * @type {(x: Float64Array) => [xs: number[], ys: number[]]}
+ */
+function histogram(x) {
+  const counts = new Float64Array(BINS);
+  for (const v of x) counts[clamp(Math.floor((v + 4) * (BINS / 8)), 0, BINS - 1)]++;
+  const heights = Array.from(counts, (n) => (n / x.length) * (BINS / 8));
+  const outline = heights.flatMap((v) => [v, v]);
+  return [outline.map((_, i) => -4 + Math.ceil(i / 2) * (8 / BINS)), outline];
+}
+
+/**
+ * @param {Model<Traits>} model
+ * @param {string[]} names of the pictures
+ */
+function newControls(model, names) {
+  return {
+    t: slider("Step <i>t</i>", "t", { min: 0, max: model.get("T") }),
+    T: slider("Steps <i>T</i>", "T", { min: 1, max: 1000 }),
+    beta_start: powerSlider("First <i>β</i><sub>1</sub>", "beta_start", { min: -5, max: -0.01 }),
+    beta_end: powerSlider("Last <i>β</i><sub><i>T</i></sub>", "beta_end", { min: -5, max: -0.01 }),
+    picture: choice(
+      "Picture",
+      "picture",
+      names.map((name) => [name, name]),
+    ),
+    kind: choice("Schedule", "kind", [
+      ["linear", "linear"],
+      ["cosine", "cosine"],
+    ]),
+  };
+}
+
+/** What is drawn on: the canvas of x_t and three charts. */
+function newPanels() {
+  const canvas = newCanvas();
+  const half = ticks([0, 0.5, 1]);
+  const xTicks = ticks([-4, -2, 0, 2, 4]);
+  const pixels = chart({ title: "pixel value", x: [-4, 4], y: [0, 1], xTicks, yTicks: half });
+  pixels.curve("bell")(evenly(-4, 4, 81), (v) => gaussian(v));
+  const kept = chart({ ...alongT(), y: [0, 1], yTicks: half });
+  const ratio = chart({ ...alongT(), y: [-5, 5], yTicks: powerTicks(-4, -2, 0, 2, 4) });
+  const row = box(
+    "ddpm-panels",
+    panel("The picture <i>x<sub>t</sub></i>", canvas),
+    panel("Its pixels, and <i>N</i>(0, 1) dashed", pixels.svg),
+    panel("<i>ᾱ<sub>t</sub></i>, the variance kept", kept.svg),
+    panel("Signal to noise, <i>ᾱ<sub>t</sub></i> / (1 − <i>ᾱ<sub>t</sub></i>)", ratio.svg),
+  );
+  return { row, canvas, pixels, kept, ratio };
+}
+
+/** @param {Place<Traits>} place */
 function render({ model, el: root }) {
   root.classList.add("ddpm-widget");
-  const pictures = unpack(model);
-
-  const t = slider("Step <i>t</i>", "t", { min: 0, max: model.get("T") });
-  const T = slider("Steps <i>T</i>", "T", { min: 1, max: 1000 });
-  const first = slider("First <i>β</i><sub>1</sub>", "beta_start", LOG);
-  const last = slider("Last <i>β</i><sub><i>T</i></sub>", "beta_end", LOG);
-  const picture = choice("Picture", "picture", Object.keys(pictures).map((name) => [name, name]));
-  const kind = choice("Schedule", "kind", [["linear", "linear"], ["cosine", "cosine"]]);
-  const fresh = el("button", { type: "button", className: "ddpm-noise" }, "New noise");
+  const pictures = unpackPictures(model);
+  const controls = newControls(model, Object.keys(pictures));
+  const { t, T, beta_start, beta_end, picture, kind } = controls;
   const play = playTrait(model, "t", () => [0, model.get("T")], SECONDS);
-
-  const canvas = el("canvas", { role: "img" });
-  const histogram = chart({
-    title: "pixel value",
-    x: [-4, 4],
-    y: [0, 1],
-    xTicks: [-4, -2, 0, 2, 4].map((v) => [v, pretty(v)]),
-    yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]],
-  });
-  const bell = histogram.curve("bell");
-  const bars = histogram.curve("bars");
-  const grid = Array.from({ length: 81 }, (_, i) => -4 + i / 10);
-  bell(grid, grid.map((v) => Math.exp((-v * v) / 2) / Math.sqrt(2 * Math.PI)));
-  const ofT = { x: [0, 1], xTicks: [[0, ""], [0.5, ""], [1, ""]] };
-  const kept = chart({ ...ofT, title: "step t", y: [0, 1], yTicks: [[0, "0"], [0.5, "0.5"], [1, "1"]] });
-  const ratio = chart({
-    ...ofT,
-    title: "step t",
-    y: [-5, 5],
-    yTicks: [[-4, "10⁻⁴"], [-2, "10⁻²"], [0, "1"], [2, "10²"], [4, "10⁴"]],
-  });
-  const keptCurve = kept.curve("kept");
-  const keptDot = kept.dot("dot");
-  const ratioCurve = ratio.curve("ratio");
-  const ratioDot = ratio.dot("dot");
-
+  const { row, canvas, pixels, kept, ratio } = newPanels();
+  const bars = pixels.curve("bars");
+  const [keptCurve, keptDot] = [kept.curve("kept"), kept.dot("dot")];
+  const [ratioCurve, ratioDot] = [ratio.curve("ratio"), ratio.dot("dot")];
   root.append(
-    el("div", { className: "ddpm-bar" }, play.button, picture.row, kind.row, fresh),
-    el("div", { className: "ddpm-sliders" }, t.row, T.row, first.row, last.row),
-    el(
-      "div",
-      { className: "ddpm-panels" },
-      panel("The picture <i>x<sub>t</sub></i>", canvas),
-      panel("Its pixels, and <i>N</i>(0, 1) dashed", histogram.svg),
-      panel("<i>ᾱ<sub>t</sub></i>, the variance kept", kept.svg),
-      panel("Signal to noise, <i>ᾱ<sub>t</sub></i> / (1 − <i>ᾱ<sub>t</sub></i>)", ratio.svg),
-    ),
+    box("ddpm-bar", play.button, picture.row, kind.row, noiseButton(model)),
+    box("ddpm-sliders", t.row, T.row, beta_start.row, beta_end.row),
+    row,
   );
   const say = wording(root);
 
-  let s; // the schedule in force
+  /** @type {Float64Array} */
+  let alphaBar; // of the schedule in force
+  /** @type {Float64Array} */
   let eps;
   function newSchedule() {
     const end = model.get("T");
-    s = schedule(model.get("kind"), end, model.get("beta_start"), model.get("beta_end"));
-    t.input.max = end;
+    const [first, last] = [model.get("beta_start"), model.get("beta_end")];
+    alphaBar = schedule(model.get("kind"), end, first, last).alphaBar;
+    t.input.max = String(end);
     t.set(Math.min(model.get("t"), end));
-    for (const control of [first, last]) control.input.disabled = model.get("kind") === "cosine";
-    const steps = Array.from(s.alphaBar.keys());
+    for (const { input } of [beta_start, beta_end]) input.disabled = model.get("kind") === "cosine";
+    const steps = Array.from(alphaBar.keys());
     kept.stretch(end);
-    keptCurve(steps, s.alphaBar);
+    keptCurve(steps, alphaBar);
     ratio.stretch(end);
-    ratioCurve(steps, s.alphaBar.map((a) => Math.log10(a / (1 - a))));
+    ratioCurve(steps, (i) => Math.log10(alphaBar[i] / (1 - alphaBar[i])));
   }
   function newNoise() {
     eps = normals(model.get("seed"), pictures[model.get("picture")].x0.length);
   }
   function draw() {
     const now = Math.min(model.get("t"), model.get("T"));
-    const { x0, height, width, channels } = pictures[model.get("picture")];
-    const alphaBar = s.alphaBar[now];
-    const xt = qSample(x0, eps, alphaBar);
-
-    paint(canvas, xt, { height, width, channels });
-
-    const counts = new Float64Array(BINS);
-    for (const value of xt) counts[Math.min(BINS - 1, Math.max(0, Math.floor((value + 4) * (BINS / 8))))]++;
-    const outline = Array.from(counts).flatMap((n) => [n, n].map((v) => (v / xt.length) * (BINS / 8)));
-    bars(outline.map((_, i) => -4 + Math.ceil(i / 2) * (8 / BINS)), outline);
-
-    const snr = alphaBar / (1 - alphaBar);
-    keptDot(now, alphaBar);
+    const { x0, ...size } = pictures[model.get("picture")];
+    const left = alphaBar[now];
+    const xt = qSample(x0, eps, left);
+    const snr = left / (1 - left);
+    paint(canvas, xt, size);
+    bars(...histogram(xt));
+    keptDot(now, left);
     ratioDot(now, Math.log10(snr));
-    const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)].map(pretty);
+    const [signal, noise] = [Math.sqrt(left), Math.sqrt(1 - left)].map(pretty);
     const text = `At step ${now} of ${model.get("T")} the picture is ${signal} × image + ${noise} × noise; signal to noise ${pretty(snr)}.`;
     say(text);
-    canvas.setAttribute("aria-label", `The ${model.get("picture")}. ${text}`);
-    histogram.svg.setAttribute("aria-label", `Histogram of the pixel values at step ${now}, against the standard normal density.`);
-    kept.svg.setAttribute("aria-label", `Alpha-bar against t; now ${pretty(alphaBar)} at step ${now}.`);
-    ratio.svg.setAttribute("aria-label", `Signal-to-noise ratio against t, logarithmic; now ${pretty(snr)} at step ${now}.`);
+    describe(canvas, `The ${model.get("picture")}. ${text}`);
+    describe(
+      pixels.svg,
+      `Histogram of the pixel values at step ${now}, against the standard normal density.`,
+    );
+    describe(kept.svg, `Alpha-bar against t; now ${pretty(left)} at step ${now}.`);
+    describe(
+      ratio.svg,
+      `Signal-to-noise ratio against t, logarithmic; now ${pretty(snr)} at step ${now}.`,
+    );
   }
 
-  bind(model, "t", t);
-  bind(model, "T", T);
-  bind(model, "beta_start", first, LOG_TRAIT);
-  bind(model, "beta_end", last, LOG_TRAIT);
-  bind(model, "picture", picture, { read: String, event: "change" });
-  bind(model, "kind", kind, { read: String, event: "change" });
-  onAny(model, ["T", "beta_start", "beta_end", "kind"], newSchedule, draw);
-  onAny(model, ["seed", "picture"], newNoise, draw);
-  onAny(model, ["t"], draw);
-  fresh.addEventListener("click", () => nextSeed(model));
-  takeTimeAlong(model, T);
-
-  newSchedule();
-  newNoise();
-  draw();
+  bind(model, controls);
+  takeTimeAlong(model);
+  follow(
+    model,
+    [["T", "beta_start", "beta_end", "kind"], newSchedule],
+    [["seed", "picture"], newNoise],
+    [["t", "T", "beta_start", "beta_end", "kind", "seed", "picture"], draw],
+  );
   return play.stop;
 }
 

@@ -13,7 +13,7 @@ from ddpm_lite import plots
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.data import digits, from_model_range, photograph, to_model_range
 from ddpm_lite.schedule import NoiseSchedule, cosine_schedule, linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["ForwardProcess"]
@@ -37,7 +37,7 @@ class ForwardProcess(Widget):
         ValueError: no pictures, or one of another shape.
     """
 
-    _esm = with_core("forward.js")
+    _esm = esm("forward.js")
     t = traitlets.Int(200, min=0).tag(sync=True)
     T = traitlets.Int(1000, min=1, max=1000).tag(sync=True)
     beta_start = traitlets.Float(1e-4, min=1e-5, max=0.98).tag(sync=True)

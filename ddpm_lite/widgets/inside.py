@@ -20,7 +20,7 @@ from ddpm_lite.images.data import digits
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 from ddpm_lite.widgets.layers import Inside, look_inside
 
 __all__ = ["InsideUNet"]
@@ -59,7 +59,7 @@ class InsideUNet(Widget):
             too large for a page.
     """
 
-    _esm = with_core("inside.js")
+    _esm = esm("inside.js")
     stop = traitlets.Int(0, min=0).tag(sync=True)
     picture = traitlets.Int(0, min=0).tag(sync=True)
     layer = traitlets.Int(0, min=0).tag(sync=True)

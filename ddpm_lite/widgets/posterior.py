@@ -14,7 +14,7 @@ from ddpm_lite import plots
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.forward import Objective
 from ddpm_lite.schedule import linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 
 __all__ = ["Posterior"]
 
@@ -38,7 +38,7 @@ class Posterior(Widget):
         traitlets.TraitError: a setting out of its range.
     """
 
-    _esm = with_core("posterior.js")
+    _esm = esm("posterior.js")
     t = traitlets.Int(6, min=2, max=1000).tag(sync=True)
     T = traitlets.Enum(list(BETAS), 20).tag(sync=True)
     x0 = traitlets.Float(0.8, min=-1, max=1).tag(sync=True)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ddpm_lite import plots
 from ddpm_lite.schedule import NoiseSchedule, linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 
 __all__ = ["PriorMatching", "prior_bits"]
 
@@ -25,7 +25,7 @@ class PriorMatching(Widget):
     Traits: `T`, `beta_end` and `x0`, a pixel in [-1, 1]; the first beta is the paper's.
     """
 
-    _esm = with_core("prior.js")
+    _esm = esm("prior.js")
     T = traitlets.Int(300, min=1, max=1000).tag(sync=True)
     beta_start = traitlets.Float(1e-4).tag(sync=True)
     beta_end = traitlets.Float(0.02, min=1e-3, max=0.98).tag(sync=True)

@@ -13,7 +13,7 @@ from ddpm_lite import plots
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule, linear_schedule
-from ddpm_lite.widgets.base import Widget, with_core
+from ddpm_lite.widgets.base import Widget, esm
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["ReverseStep"]
@@ -42,7 +42,7 @@ class ReverseStep(Widget):
         traitlets.TraitError: a setting out of its range.
     """
 
-    _esm = with_core("reverse.js")
+    _esm = esm("reverse.js")
     beta = traitlets.Float(0.1, min=1e-4, max=0.9).tag(sync=True)
     xt = traitlets.Float(0.1, min=-1.5, max=1.5).tag(sync=True)
     t = traitlets.Int(20, min=0).tag(sync=True)

@@ -19,7 +19,7 @@ from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.samplers import ddim, ddpm, device_of
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
-from ddpm_lite.widgets.base import HERE, Widget, style, with_core
+from ddpm_lite.widgets.base import HERE, Widget, esm, style
 from ddpm_lite.widgets.noise import normals
 
 __all__ = ["Frame", "Sampler", "walk"]
@@ -115,7 +115,7 @@ class Sampler(Widget):
             know.
     """
 
-    _esm = with_core("sampler.js")
+    _esm = esm("sampler.js")
     _css = style + (HERE / "sampler.css").read_text()
     sampler = traitlets.Enum(["ddpm", "ddim"], "ddim").tag(sync=True)
     steps = traitlets.Int(50, min=1).tag(sync=True)
@@ -202,7 +202,7 @@ class Sampler(Widget):
     def _answer(self, _: Any, asked: dict[str, Any], buffers: Any) -> None:
         """What the browser asks of a kernel: to begin a chain, or to go on for some milliseconds.
 
-        The answers are those of the browser's own engine, `ddpm_lite/export.js`.
+        The answers are those of the browser's own engine, `ddpm_lite/javascript/engine/`.
         """
         try:
             told, data = self._begin(asked) if asked["do"] == "begin" else self._next(asked)

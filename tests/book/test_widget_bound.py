@@ -10,7 +10,7 @@ from ddpm_lite.widgets import Bound
 from ddpm_lite.widgets.bound import LENGTHS
 
 from .conftest import Open
-from .widgets import MODULE, widget
+from .widgets import MODULE, know_mathematics, widget
 
 PAGE = "book/04-elbo.html"
 
@@ -62,12 +62,13 @@ def test_the_numbers_agree_with_python(server: str, visit: Open, setting: dict[s
     page = visit(f"{server}/{PAGE}")
     page.wait_for_selector(".widget-host[data-ready]")
     page.evaluate(MODULE)
+    know_mathematics(page)
     assert page.evaluate("[...widget.module.LENGTHS]") == list(LENGTHS)
     got = page.evaluate(
         """({ T, beta_end, std, variance }) => {
         const { module } = widget;
-        const base = module.schedule("linear", 1000, 1e-4, beta_end);
-        const s = module.rescaled(base, T);
+        const base = mathematics.schedule("linear", 1000, 1e-4, beta_end);
+        const s = mathematics.rescaled(base, T);
         const shown = module.bits(base, T, variance, std);
         const sigma2 = module.stepVariances(s, variance);
         const { terms, nll, variance: v, total } = shown;

@@ -7,7 +7,7 @@ from playwright.sync_api import Page
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets import Denoising
 
-from .widgets import MODULE, canvas_pixels, widget
+from .widgets import MODULE, canvas_pixels, know_mathematics, widget
 
 PAGE = "book/08-simplified-loss.html"
 
@@ -16,9 +16,9 @@ ASK = """([t, objective]) => {
   const { model, module } = widget;
   const { pictures, images } = module.unpackDigits(model);
   const x0 = pictures[model.get("picture")];
-  const eps = module.normals(model.get("seed"), x0.length);
-  const alphaBar = module.schedule("linear", 1000, 1e-4, 0.02).alphaBar[t];
-  const best = module.bestGuess(module.qSample(x0, eps, alphaBar), images, alphaBar);
+  const eps = mathematics.normals(model.get("seed"), x0.length);
+  const alphaBar = mathematics.schedule("linear", 1000, 1e-4, 0.02).alphaBar[t];
+  const best = module.bestGuess(mathematics.qSample(x0, eps, alphaBar), images, alphaBar);
   const should = module.target(objective, x0, eps, alphaBar);
   const says = module.target(objective, best.x0, best.eps, alphaBar);
   return [[...should], [...says], module.meanSquare(says, should)];
@@ -29,6 +29,7 @@ ASK = """([t, objective]) => {
 @pytest.mark.parametrize("objective", ["eps", "x0", "v"])
 def test_question_and_answer_agree_with_python(view: Page, picture: str, objective: str) -> None:
     view.evaluate(MODULE)
+    know_mathematics(view)
     view.get_by_label("Picture", exact=True).select_option(picture)
     for t in (1, 150, 400, 1000):
         should, says, error = view.evaluate(ASK, [t, objective])
@@ -42,9 +43,10 @@ def test_question_and_answer_agree_with_python(view: Page, picture: str, objecti
 @pytest.mark.parametrize("objective", ["eps", "x0", "v"])
 def test_weights_agree_with_python(view: Page, kind: str, objective: str) -> None:
     view.evaluate(MODULE)
+    know_mathematics(view)
     got = view.evaluate(
         """([kind, objective]) => {
-        const s = widget.module.schedule("linear", 1000, 1e-4, 0.02);
+        const s = mathematics.schedule("linear", 1000, 1e-4, 0.02);
         return s.alphaBar.slice(1).reduce((all, _, i) =>
           [...all, widget.module.lossWeight(kind, objective, s, i + 1)], []); }""",
         [kind, objective],

@@ -10,7 +10,7 @@ from ddpm_lite import GaussianDiffusion, gaussian_kl, linear_schedule
 from ddpm_lite.widgets import Posterior
 
 from .conftest import Open
-from .widgets import MODULE, widget
+from .widgets import MODULE, know_mathematics, widget
 
 PAGE = "book/06-posterior-matching.html"
 COORDINATES = ["eps", "x0", "v", "mu"]
@@ -88,13 +88,14 @@ def test_the_mathematics_agrees_with_python(server: str, visit: Open, T: int) ->
     view = visit(f"{server}/{PAGE}")
     view.wait_for_selector(".widget-host[data-ready]")
     view.evaluate(MODULE)
+    know_mathematics(view)
     schedule = linear_schedule(T, *CHAINS[T])
     process = GaussianDiffusion(schedule)
     one = torch.ones(1, 1, dtype=torch.float64)
     for t, x0, xt in ((2, 0.8, 0.7), (T // 2, -0.3, 1.4), (T, 1.0, -2.0)):
         got = view.evaluate(
             """([T, a, b, t, x0, xt]) => { const m = widget.module;
-            const s = m.schedule("linear", T, a, b), all = m.posterior(s, t, x0, xt);
+            const s = mathematics.schedule("linear", T, a, b), all = m.beliefs(s, t, x0, xt);
             const names = ["eps", "x0", "v", "mu"];
             return {
               means: ["prior", "likelihood", "posterior"].map((n) => all[n].mean),

@@ -61,7 +61,7 @@ def test_the_step_agrees_with_python(view: Page, beta: float, xt: float) -> None
 def test_schedule_and_oracle_agree_with_python(view: Page, T: int) -> None:
     view.evaluate(MODULE)
     got = view.evaluate(
-        "T => { const s = widget.module.rescaled(T); return [[...s.beta], [...s.alphaBar]]; }", T
+        "T => { const s = widget.module.scheduleOf(T); return [[...s.beta], [...s.alphaBar]]; }", T
     )
     s = linear_schedule().rescaled(T)
     assert np.abs(np.array(got[0]) - s.beta.numpy()).max() < 1e-12

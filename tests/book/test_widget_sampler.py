@@ -15,6 +15,7 @@ from ddpm_lite.widgets import Sampler
 from ddpm_lite.widgets.sampler import step_noise, walk
 
 from .conftest import HTML, Open
+from .widgets import know_mathematics
 
 PAGE = "book/09-sampling.html"
 READY = "document.querySelectorAll('.widget-host[data-ready]').length === 2"
@@ -195,8 +196,8 @@ def test_without_the_clip_too(bare: Page) -> None:
 
 @pytest.mark.parametrize(("last", "steps"), [(1000, 50), (1000, 16), (1000, 999), (7, 7), (9, 2)])
 def test_stops_agree_with_python(bare: Page, last: int, steps: int) -> None:
-    bare.add_script_tag(content=MODEL.read_text())
-    got = bare.evaluate("(args) => ddpmModels.digits.local().spacedTimes(...args)", [last, steps])
+    know_mathematics(bare)
+    got = bare.evaluate("(args) => mathematics.spacedTimes(...args)", [last, steps])
     assert got == [0, *spaced_times(last, steps)]
 
 

@@ -12,7 +12,7 @@ from ddpm_lite import cosine_schedule, linear_schedule
 from ddpm_lite.widgets import ForwardProcess, normals
 
 from .conftest import HTML, Open
-from .widgets import MODULE, canvas_pixels, widget
+from .widgets import MODULE, canvas_pixels, know_mathematics, widget
 
 PAGE = "book/02-forward-process.html"
 SLIDERS = ["Step t", "Steps T", "First β1", "Last βT"]
@@ -86,6 +86,30 @@ def test_a_shorter_chain_takes_t_along(view: Page) -> None:
     assert "0.776 \u00d7 image" in widget(view).inner_text()  # sqrt(0.603): it stopped too early
 
 
+@pytest.mark.parametrize(
+    ("page", "T"),
+    [
+        ("02-forward-process", "50"),
+        ("03-reverse-process", "5"),
+        ("04-elbo", "0"),
+    ],
+)
+def test_a_shorter_chain_is_drawn_once(server: str, visit: Open, page: str, T: str) -> None:
+    """A drawing ends in its words, so they are counted: when T falls below t, t follows."""
+    view = visit(f"{server}/book/{page}.html")
+    view.wait_for_selector(".widget-host[data-ready]")
+    t = view.get_by_role("slider", name="Step t", exact=True)
+    t.fill(t.get_attribute("max") or "")
+    view.evaluate(
+        """() => { window.drawn = 0;
+        new MutationObserver((said) => { window.drawn += said.length; })
+          .observe(document.querySelector(".ddpm-widget .ddpm-words"), { childList: true }); }"""
+    )
+    view.get_by_role("slider", name="Steps T", exact=True).fill(T)
+    assert t.input_value() == t.get_attribute("max")
+    assert view.evaluate("window.drawn") == 1
+
+
 def test_words_are_spoken_once_the_hand_is_still(view: Page) -> None:
     spoken = view.locator(".ddpm-spoken")
     assert spoken.get_attribute("aria-live") == "polite"
@@ -111,9 +135,9 @@ def test_words_are_spoken_once_the_hand_is_still(view: Page) -> None:
 def test_schedules_agree_with_python(
     view: Page, kind: str, T: int, start: float, end: float
 ) -> None:
-    view.evaluate(MODULE)
+    know_mathematics(view)
     got = view.evaluate(
-        "([kind, T, a, b]) => { const s = widget.module.schedule(kind, T, a, b);"
+        "([kind, T, a, b]) => { const s = mathematics.schedule(kind, T, a, b);"
         "return [[...s.beta], [...s.alphaBar]]; }",
         [kind, T, start, end],
     )
@@ -124,8 +148,8 @@ def test_schedules_agree_with_python(
 
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**31 - 1])
 def test_noise_agrees_with_python(view: Page, seed: int) -> None:
-    view.evaluate(MODULE)
-    got = view.evaluate("(seed) => [...widget.module.normals(seed, 2001)]", seed)
+    know_mathematics(view)
+    got = view.evaluate("(seed) => [...mathematics.normals(seed, 2001)]", seed)
     assert np.abs(np.array(got) - normals(seed, 2001)).max() < 1e-9
 
 
@@ -134,15 +158,16 @@ def test_noise_agrees_with_python(view: Page, seed: int) -> None:
 def test_x_t_agrees_with_python(view: Page, picture: str, t: int) -> None:
     """Number by number to 1e-6, and on the screen to the last grey level."""
     view.evaluate(MODULE)
+    know_mathematics(view)
     view.get_by_label("Picture", exact=True).select_option(picture)
     view.get_by_role("slider", name="Step t", exact=True).fill(str(t))
     got = view.evaluate(
         """() => { const { model, module } = widget;
-        const { x0 } = module.unpack(model)[model.get("picture")];
-        const s = module.schedule(model.get("kind"), model.get("T"),
+        const { x0 } = module.unpackPictures(model)[model.get("picture")];
+        const s = mathematics.schedule(model.get("kind"), model.get("T"),
           model.get("beta_start"), model.get("beta_end"));
-        const eps = module.normals(model.get("seed"), x0.length);
-        return [...module.qSample(x0, eps, s.alphaBar[model.get("t")])]; }"""
+        const eps = mathematics.normals(model.get("seed"), x0.length);
+        return [...mathematics.qSample(x0, eps, s.alphaBar[model.get("t")])]; }"""
     )
     python = ForwardProcess(picture=picture, t=t)
     expected = python.xt.permute(0, 2, 3, 1).flatten().numpy()

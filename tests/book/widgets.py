@@ -1,7 +1,12 @@
 """What the browser tests of all widgets share."""
 
+from pathlib import Path
+
 import numpy as np
 from playwright.sync_api import Locator, Page
+
+import ddpm_lite.javascript
+from ddpm_lite.javascript import as_module
 
 from .conftest import Open
 
@@ -12,6 +17,17 @@ MODULE = """async () => {
   const url = URL.createObjectURL(new Blob([entry.model.get("_esm")], { type: "text/javascript" }));
   window.widget = { model: entry.model, module: await import(url) };
 }"""
+
+SHARED = """async (text) => {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  window.mathematics = await import(url);
+}"""
+
+
+def know_mathematics(view: Page) -> None:
+    """Put the mathematics that all widgets share into window.mathematics."""
+    folder = Path(ddpm_lite.javascript.__file__).parent
+    view.evaluate(SHARED, as_module(folder / "mathematics.js"))
 
 
 def widget(view: Page) -> Locator:

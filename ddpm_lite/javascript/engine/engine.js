@@ -1,0 +1,83 @@
+// A trained network that draws in a browser, with nothing else: no library, no server, no build.
+// `ddpm-lite export` puts this and what it imports in front of the weights, as one classic script.
+// Load it by a script element, on any page:
+//
+//   const engine = ddpmModels.digits.start();
+//   await engine.ask({ do: "begin", sampler: "ddim", steps: 50, seed: 0, images: 16, clip: true });
+//   const { frames, done } = await engine.ask({ do: "next", ms: 50 }); // what 50 ms allow
+//
+// The messages and their answers are Begin, Begun, Next and Advanced in chain.js.
+
+import { knownModels } from "../models.js";
+import { Chain } from "./chain.js";
+
+/** @import { Advanced, Begin, Begun, Next } from "./chain.js" */
+/** @import { Stored } from "./weights.js" */
+
+/** @typedef {((message: Begin) => Promise<Begun>) & ((message: Next) => Promise<Advanced>)} Ask */
+
+/** `ask` answers one message at a time; `stop` ends it, and no answer comes any more. `where` says
+ * whether it has a worker of its own or, where the browser gives none, runs on the page.
+ * @typedef {{ where: "worker" | "page", ask: Ask, stop: () => void }} Engine
+ */
+
+/** What a page has as ddpmModels[name]; `local` is the chain itself, without waiting.
+ * @typedef {{ config: Stored["config"], start: () => Engine, local: () => Chain }} Known
+ */
+
+/** What a worker does with messages: the first is the model. Faults are sent back in words. */
+export function listen() {
+  /** @type {Chain} */
+  let chain;
+  globalThis.onmessage = ({ data }) => {
+    try {
+      if (data.model) chain = new Chain(data.model);
+      else postMessage(chain.answer(data));
+    } catch (error) {
+      postMessage({ error: error instanceof Error ? error.message : String(error) });
+    }
+  };
+}
+
+/** @type {(worker: Worker) => Engine} */
+function inWorker(worker) {
+  /** @param {Begin | Next} message */
+  const ask = (message) =>
+    new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data));
+      worker.onerror = (event) => reject(new Error(event.message || "the worker could not start"));
+      worker.postMessage(message);
+    });
+  return { where: "worker", ask: /** @type {Ask} */ (ask), stop: () => worker.terminate() };
+}
+
+/** @type {(model: Stored) => Engine} */
+function onPage(model) {
+  const chain = new Chain(model);
+  /** @param {Begin | Next} message */
+  const ask = async (message) => {
+    await new Promise((resolve) => setTimeout(resolve)); // let the page draw first
+    return chain.answer(message);
+  };
+  return { where: "page", ask: /** @type {Ask} */ (ask), stop() {} };
+}
+
+/** Make a model known to the page as ddpmModels[name].
+ * @param {string} name
+ * @param {Stored} model
+ * @param {Function} program whose text is all of this engine, and which returns `listen`
+ */
+export function register(name, model, program) {
+  const start = () => {
+    try {
+      const text = new Blob([`(${program})().listen();`], { type: "text/javascript" });
+      const worker = new Worker(URL.createObjectURL(text));
+      worker.postMessage({ model });
+      return inWorker(worker);
+    } catch {
+      return onPage(model);
+    }
+  };
+  const local = () => new Chain(model);
+  knownModels()[name] = { config: model.config, start, local };
+}

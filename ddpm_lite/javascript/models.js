@@ -1,0 +1,29 @@
+// The models that a page has. Each is a script, which `ddpm-lite export` writes, and is loaded when a
+// reader asks for it: a page opened as a file may fetch nothing, but it may load scripts.
+
+/** @import { Known } from "./engine/engine.js" */
+
+/** @returns {Record<string, Known>} */
+export function knownModels() {
+  const page = /** @type {{ ddpmModels?: Record<string, Known> }} */ (globalThis);
+  page.ddpmModels ??= {};
+  return page.ddpmModels;
+}
+
+/** The model of this name, from the folder of the site's static files.
+ * @type {(assets: string, name: string) => Promise<Known>}
+ */
+export async function loadModel(assets, name) {
+  if (!knownModels()[name]) {
+    const script = document.createElement("script");
+    script.src = `${assets}models/${name}.js`;
+    await new Promise((resolve, reject) => {
+      script.onload = resolve;
+      script.onerror = () => reject(new Error("The model could not be loaded. Are you connected?"));
+      document.head.append(script);
+    }).finally(() => script.remove());
+  }
+  const known = knownModels()[name];
+  if (!known) throw new Error("What was loaded holds no model.");
+  return known;
+}
