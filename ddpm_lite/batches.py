@@ -4,18 +4,23 @@ So a run that stops and goes on again is the run that never stopped, and any num
 share one draw.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddpm_lite.images.data import scaled
+from ddpm_lite.images.data import scaled, warn_of_range
+from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.system.processes import rank, world
 
-__all__ = ["Batch", "Draw", "check_data", "derive_seed", "mixed", "place", "seeded", "to_device"]
+__all__ = [
+    "Batch", "Draw", "check_data", "derive_seed", "mixed", "place", "seeded", "take_data",
+    "to_device",
+]  # fmt: skip
 
 
 class Batch(NamedTuple):
@@ -101,8 +106,37 @@ def to_device(data: Tensor, device: torch.device) -> Tensor:
     return data.to(device)
 
 
+def take_data(data: Any, levels: int | None) -> Tensor:
+    """Images as a tensor to train on; what cannot be trained on is refused by name.
+
+    Args:
+        data: [N, ...] in [-1, 1], or uint8 grey levels; a tensor, an array or an `ImageSet`.
+        levels: grey levels of the diffusion.
+
+    Raises:
+        TypeError: data of another kind, or neither floating point nor uint8.
+        ValueError: no images, NaN or infinite values, images outside [-1, 1], or other levels than
+            the diffusion's.
+    """
+    if isinstance(data, ImageSet):
+        if data.levels != levels:
+            raise ValueError(
+                f"the diffusion's levels must be those of {data.name}, {data.levels}, got {levels}"
+            )
+        data = data.images
+    if isinstance(data, np.ndarray):
+        data = torch.as_tensor(data)
+    if not isinstance(data, Tensor):
+        raise TypeError(
+            "data must be a tensor or an array [N, ...] of all images, or an ImageSet, got "
+            f"{type(data).__name__}: `train` draws its own batches from them"
+        )
+    check_data(data, levels)
+    return data
+
+
 def check_data(data: Tensor, levels: int | None) -> None:
-    """Refuse data that cannot be trained on, by name."""
+    """Refuse data that cannot be trained on, by name; warn of a range that is hardly meant."""
     if data.dtype != torch.uint8 and not data.is_floating_point():
         raise TypeError(
             f"data must be floating point in [-1, 1], or uint8 grey levels, got {data.dtype}"
@@ -110,14 +144,29 @@ def check_data(data: Tensor, levels: int | None) -> None:
     if len(data) == 0:
         raise ValueError("data must hold at least one image, got none")
     if data.dtype == torch.uint8:
-        if levels is None or int(data.max()) > levels - 1:
-            raise ValueError(
-                f"grey levels must lie below the diffusion's levels = {levels}, "
-                f"got {int(data.max())}"
-            )
-    elif not data.isfinite().all():
+        _check_levels(int(data.max()), levels)
+        return
+    if not data.isfinite().all():
         bad = int((~data.isfinite().flatten(1).all(1)).nonzero()[0])
         raise ValueError(f"data must be finite, got NaN or infinity in image {bad}")
+    if data.ndim == 4:  # points in a plane may lie where they like
+        low, high = data.min().item(), data.max().item()
+        if max(-low, high) > 1 + 1e-3:
+            raise ValueError(f"images must lie in [-1, 1], got {low:.4g}..{high:.4g}")
+        warn_of_range("data", low, high)
+
+
+def _check_levels(highest: int, levels: int | None) -> None:
+    if levels is None or highest > levels - 1:
+        raise ValueError(
+            f"grey levels must lie below the diffusion's levels = {levels}, got {highest}"
+        )
+    if 0 < highest < levels // 2:
+        warnings.warn(
+            f"the highest grey level is {highest} of 0..{levels - 1}: are the diffusion's levels "
+            "those of the data?",
+            stacklevel=4,
+        )
 
 
 def derive_seed(seed: int, step: int, stream: int) -> int:

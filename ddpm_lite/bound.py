@@ -10,6 +10,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images, PerImage
 from ddpm_lite.diffusion import GaussianDiffusion, Model, Prediction
 from ddpm_lite.gaussian import gaussian_kl, gaussian_nll
@@ -85,6 +86,7 @@ class Estimate:
         return self.total / (math.log(2) * self.dims)
 
 
+@door
 @torch.no_grad()
 def elbo(
     diffusion: GaussianDiffusion,
@@ -130,6 +132,7 @@ def elbo(
     )
 
 
+@door
 @torch.no_grad()
 def elbo_estimate(
     diffusion: GaussianDiffusion,
@@ -182,6 +185,7 @@ def elbo_estimate(
     return Estimate(total, variance.sqrt(), x0[0].numel())
 
 
+@door
 @torch.no_grad()
 def elbo_along_path(
     diffusion: GaussianDiffusion,
@@ -200,6 +204,7 @@ def elbo_along_path(
     Args:
         diffusion, model, x0, clip: as for `elbo`; the model sees all images at once.
     """
+    _check_batch(x0, chunk=1)
     total = torch.zeros(len(x0), dtype=x0.dtype, device=x0.device)
     x_prev = x0
     for t in range(1, diffusion.T + 1):
@@ -215,6 +220,7 @@ def elbo_along_path(
     return total + gaussian_nll(x_prev, torch.zeros_like(x_prev), torch.ones_like(total[0]))
 
 
+@door
 @torch.no_grad()
 def prior_kl(diffusion: GaussianDiffusion, x0: Images) -> PerImage:
     """L_T = KL(q(x_T | x_0) || N(0, I)) in nats, [B]; no network has a part in it.

@@ -13,6 +13,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Column, Images, PerImage, PerTime, Time
 from ddpm_lite.forward import (
     Coefficient,
@@ -119,6 +120,7 @@ class GaussianDiffusion(ForwardProcess):
 
     # p_theta.
 
+    @door
     def p_mean_variance(
         self,
         model: Model,
@@ -148,6 +150,7 @@ class GaussianDiffusion(ForwardProcess):
     ) -> Prediction:
         return self._p_from_output(self._ask(model, xt, t, x0_prev), xt, t, clip)
 
+    @door
     def p_from_output(self, output: Tensor, xt: Images, t: Time, clip: bool = True) -> Prediction:
         """p_theta(x_{t-1} | x_t) from what the model said; see `p_mean_variance`.
 
@@ -178,6 +181,7 @@ class GaussianDiffusion(ForwardProcess):
         mean = self._mu_tilde(x0_hat, xt, t)
         return Prediction(mean, variance, x0_hat, eps_hat)
 
+    @door
     def p_sample(
         self, model: Model, xt: Images, t: Time, clip: bool = True, noise: Images | None = None
     ) -> Images:
@@ -190,6 +194,7 @@ class GaussianDiffusion(ForwardProcess):
         out = self._p_mean_variance(model, xt, t, clip)
         return self._p_draw(out, t, torch.randn_like(xt) if noise is None else noise)
 
+    @door
     def p_draw(self, out: Prediction, t: Time, noise: Images) -> Images:
         """mean + sigma_t z, without noise at t = 1. Ho et al. (2020), Algorithm 2, line 4."""
         return self._p_draw(out, self._check(t, noise=noise, mean=out.mean), noise)
@@ -205,6 +210,7 @@ class GaussianDiffusion(ForwardProcess):
 
     # The losses.
 
+    @door
     def p_losses(
         self,
         model: Model,
@@ -243,9 +249,10 @@ class GaussianDiffusion(ForwardProcess):
         if self.variance == "learned":
             frozen = torch.cat([guess.detach(), output.chunk(2, dim=1)[1]], dim=1)
             term = self._bound_term(self._p_from_output(frozen, xt, t, clip=True), x0, xt, t)
-            loss = loss + 0.001 * self.T * term / (math.log(2) * x0[0].numel())
+            loss = loss + 0.001 * self.T * term / (math.log(2) * math.prod(x0.shape[1:]))
         return loss
 
+    @door
     def bound_losses(
         self,
         model: Model,
@@ -263,8 +270,9 @@ class GaussianDiffusion(ForwardProcess):
         t = self._check(t, x0=x0, eps=eps)
         xt = self._q_sample(x0, t, torch.randn_like(x0) if eps is None else eps)
         out = self._p_from_output(self._answer(model, xt, t, condition), xt, t, clip=False)
-        return self._bound_term(out, x0, xt, t) / x0[0].numel()
+        return self._bound_term(out, x0, xt, t) / math.prod(x0.shape[1:])
 
+    @door
     def bound_term(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} of the bound in nats per sample: a divergence for t > 1, L_0 at t = 1.
 
@@ -278,6 +286,7 @@ class GaussianDiffusion(ForwardProcess):
             return self._decoder(out, x0) if t == 1 else self._kl(out, x0, xt, t)
         return torch.where(t == 1, self._decoder(out, x0), self._kl(out, x0, xt, t))
 
+    @door
     def kl(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} for t > 1, in nats, [B]: up to a constant, the distance of two means.
 
@@ -290,6 +299,7 @@ class GaussianDiffusion(ForwardProcess):
         variance = self.positive_beta_tilde.column(t, xt)
         return gaussian_kl(self._mu_tilde(x0, xt, t), variance, out.mean, out.variance)
 
+    @door
     def decoder(self, out: Prediction, x0: Images) -> PerImage:
         """L_0 = -log p_theta(x_0 | x_1) in nats, [B]: the mass of the grey level of x_0.
 
@@ -303,6 +313,7 @@ class GaussianDiffusion(ForwardProcess):
             return gaussian_nll(x0, out.mean, out.variance)
         return decoder_nll(x0, out.mean, out.variance, self.levels)
 
+    @door
     def loss_weight(self, kind: Weight, gamma: float = 5.0) -> PerTime:
         """Factors [T + 1] on this objective's squared error that make a named loss.
 
@@ -332,6 +343,7 @@ class GaussianDiffusion(ForwardProcess):
 
     # A shortened chain.
 
+    @door
     def subsequence(self, times: list[int]) -> "GaussianDiffusion":
         """The same model in a shortened chain that stops only at the given times.
 
@@ -376,8 +388,9 @@ class GaussianDiffusion(ForwardProcess):
             if t.device not in self._told:
                 self._told[t.device] = torch.tensor(self.times, device=t.device)
             told = self._told[t.device].index_select(0, t)
-        output = model(xt, told, x0_prev) if self.self_condition else model(xt, told)
-        # A network may compute in shorter floats.
+        # A network may compute in other floats, and is asked in its own.
+        asked = xt.to(dtype_of(model) or xt.dtype)
+        output = model(asked, told, x0_prev) if self.self_condition else model(asked, told)
         return self._check_output(output, xt).to(xt.dtype)
 
     def _answer(self, model: Any, xt: Tensor, t: Time, condition: bool | None) -> Tensor:
@@ -397,6 +410,22 @@ class GaussianDiffusion(ForwardProcess):
                 f"the model's output must have the shape {tuple(shape)}, got {tuple(output.shape)}"
             )
         return output
+
+
+def dtype_of(model: Any) -> torch.dtype | None:
+    """The floating-point type of the model's parameters; None without any."""
+    if isinstance(model, torch.nn.Module):
+        for parameter in model.parameters():
+            return parameter.dtype
+    return None
+
+
+def device_of(model: Any, generator: torch.Generator | None = None) -> torch.device:
+    """Where the model's parameters are; without any, where the generator is, else the CPU."""
+    if isinstance(model, torch.nn.Module):
+        for parameter in model.parameters():
+            return parameter.device
+    return torch.device("cpu") if generator is None else generator.device
 
 
 def _above_zero(beta_tilde: Tensor, beta: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Column, Images, PerTime, Time
 from ddpm_lite.schedule import NoiseSchedule
 
@@ -96,6 +97,7 @@ class ForwardProcess:
         """The number of steps."""
         return self.schedule.T
 
+    @door
     def q_step(self, x_prev: Images, t: Time, eps: Images | None = None) -> Images:
         """Sample q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I), one step of the chain.
 
@@ -112,6 +114,7 @@ class ForwardProcess:
         xt = self.sqrt_alpha.at(t, x_prev) * x_prev + self.sqrt_beta.at(t, x_prev) * eps
         return xt.to(x_prev.dtype)
 
+    @door
     def q_mean_variance(self, x0: Images, t: Time) -> tuple[Images, Column]:
         """Mean [B, ...] and variance [B, 1, ...] of q(x_t | x_0).
 
@@ -122,6 +125,7 @@ class ForwardProcess:
         mean = self.sqrt_alpha_bar.at(t, x0) * x0
         return mean.to(x0.dtype), self.one_minus_alpha_bar.column(t, x0)
 
+    @door
     def q_sample(self, x0: Images, t: Time, eps: Images | None = None) -> Images:
         """Sample q(x_t | x_0): t steps of the chain in one.
 
@@ -141,6 +145,7 @@ class ForwardProcess:
         xt = self.sqrt_alpha_bar.at(t, x0) * x0 + self.sqrt_one_minus_alpha_bar.at(t, x0) * eps
         return xt.to(x0.dtype)
 
+    @door
     def q_posterior(self, x0: Images, xt: Images, t: Time) -> tuple[Images, Column]:
         """Mean mu_tilde [B, ...] and variance beta_tilde [B, 1, ...] of q(x_{t-1} | x_t, x_0).
 
@@ -178,6 +183,7 @@ class ForwardProcess:
                 found[given, wanted] = pair
         return found
 
+    @door
     def target(self, objective: Objective, x0: Images, xt: Images, eps: Images, t: Time) -> Images:
         """What a network with this objective should say about xt, [B, ...].
 
@@ -202,6 +208,7 @@ class ForwardProcess:
             case "mu":
                 return self._convert(x0, xt, t, "x0", "mu")
 
+    @door
     def convert(
         self, output: Images, xt: Images, t: Time, given: Objective, wanted: Objective
     ) -> Images:

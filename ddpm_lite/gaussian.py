@@ -5,11 +5,13 @@ from einops import reduce
 from torch import Tensor
 from torch.special import log_ndtr
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images, PerImage
 
 __all__ = ["decoder_nll", "gaussian_kl", "gaussian_nll"]
 
 
+@door
 def gaussian_kl(
     mean_q: Images,
     variance_q: Tensor,
@@ -31,12 +33,14 @@ def gaussian_kl(
     return reduce(kl, "b ... -> b", "sum")
 
 
+@door
 def gaussian_nll(x: Images, mean: Images, variance: Tensor) -> PerImage:
     """-log N(x; mean, variance) in nats, summed over dimensions, [B]."""
     nll = ((x - mean) ** 2 / variance + (2 * torch.pi * variance).log()) / 2
     return reduce(nll, "b ... -> b", "sum")
 
 
+@door
 def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -> PerImage:
     """-log of the mass that N(mean, variance) gives to the grey level of x0, summed, [B] nats.
 

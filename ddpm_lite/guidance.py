@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule
@@ -43,6 +44,7 @@ class LabelledOracle:
         return said[labels, torch.arange(len(xt), device=xt.device)]
 
 
+@door
 def guided(
     network: Any, labels: Int[Tensor, " B"], scale: float = 1.0
 ) -> Callable[[Tensor, Tensor], Images]:

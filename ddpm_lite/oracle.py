@@ -11,6 +11,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images, PerImage, PerTime
 from ddpm_lite.schedule import NoiseSchedule
 
@@ -72,6 +73,7 @@ class Oracle:
         self.means, self.variance = means.flatten(1), variance.flatten(1)
         self.log_weights = (weights / weights.sum()).log().to(means)
 
+    @door
     def __call__(self, xt: Images, t: int | Int[Tensor, " B"]) -> Images:
         """E[eps | x_t] = sqrt(1 - alpha_bar_t) sum over k of r_k (x_t - center_k) / variance_k.
 
@@ -83,6 +85,7 @@ class Oracle:
         eps = noise.sqrt() * reduce(r[..., None] * off / variance, "b k d -> b d", "sum")
         return eps.view(xt.shape).to(xt.dtype)
 
+    @door
     def x0_hat(self, xt: Images, t: int | Int[Tensor, " B"]) -> Images:
         """E[x_0 | x_t], the best guess at the image in the mean square, [B, ...]."""
         signal, _, off, variance = self._components(xt, t)
@@ -90,6 +93,7 @@ class Oracle:
         best = self.means + signal.sqrt() * self.variance / variance * off
         return reduce(r[..., None] * best, "b k d -> b d", "sum").view(xt.shape).to(xt.dtype)
 
+    @door
     def q_reverse(self, xt: Images, t: int | Int[Tensor, " B"]) -> Mixture:
         """q(x_{t-1} | x_t) itself, x_0 not given: a mixture with the data's number of components.
 
@@ -114,11 +118,13 @@ class Oracle:
         parts = r, means.view(shape), (beta * pull).expand(means.shape).reshape(shape)
         return Mixture(*(part.to(xt.dtype) for part in parts))
 
+    @door
     def log_density(self, xt: Images, t: int | Int[Tensor, " B"]) -> PerImage:
         """log q(x_t) in nats, [B]; t may be 0, for the data, unless std is 0."""
         _, _, off, variance = self._components(xt, t)
         return self._log_joint(off, variance).logsumexp(1).to(xt.dtype)
 
+    @door
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n *D"]:
         """n draws from the data's distribution, [n, ...]."""
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
@@ -148,6 +154,7 @@ class Oracle:
         return self.log_weights + reduce(log, "b k d -> b k", "sum")
 
 
+@door
 def reverse_marginals(
     schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
 ) -> tuple[PerTime, PerTime]:
@@ -179,6 +186,7 @@ def reverse_marginals(
     return torch.tensor(m[::-1], dtype=torch.float64), torch.tensor(v[::-1], dtype=torch.float64)
 
 
+@door
 def oracle_bound(
     schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
 ) -> tuple[Float64[Tensor, ""], Float64[Tensor, " later"], Float64[Tensor, ""]]:
@@ -207,6 +215,7 @@ def oracle_bound(
     return prior, (ratio - 1 - ratio.log() + apart) / 2, decoder
 
 
+@door
 def marginal_bound(
     schedule: NoiseSchedule, sigma2: PerTime, mean: float, std: float
 ) -> tuple[Float64[Tensor, ""], Float64[Tensor, " T"], float]:

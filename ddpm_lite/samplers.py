@@ -1,9 +1,11 @@
 """From noise to an image and back: each sampler is one short generator named after its algorithm.
 
 Every step costs one call of the model and a dozen small operations; nothing waits for the device
-and nothing is kept.
+and nothing is kept. No gradients are recorded; a model that needs one, as a classifier's guidance
+does, asks for it by `torch.enable_grad()` inside.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
-from ddpm_lite.diffusion import GaussianDiffusion, Model
+from ddpm_lite.diffusion import GaussianDiffusion, Model, device_of, dtype_of
 from ddpm_lite.schedule import spaced_times
 
 Noise = Callable[[int], Tensor]
@@ -29,6 +32,7 @@ class SampleStep(NamedTuple):
     eps_hat: Images
 
 
+@door
 def ddpm(
     diffusion: GaussianDiffusion,
     model: Model,
@@ -67,12 +71,13 @@ def ddpm(
     x0_hat = None
     for t in _bar(range(first, 0, -1), progress):
         s = diffusion.times[t - 1]
-        with torch.inference_mode():  # never around the yield: the caller's mode is the caller's
+        with torch.no_grad():  # never around the yield: the caller's mode is the caller's
             out = diffusion._p_mean_variance(model, x, t, clip, x0_hat)
             x, x0_hat = diffusion._p_draw(out, t, z(s)), out.x0_hat
         yield SampleStep(s, x, x0_hat, out.eps_hat)
 
 
+@door
 def ddim(
     diffusion: GaussianDiffusion,
     model: Model,
@@ -115,7 +120,7 @@ def ddim(
     x0_hat = None
     for t in _bar(range(first, 0, -1), progress):
         s = chain.times[t - 1]
-        with torch.inference_mode():
+        with torch.no_grad():
             out = chain._p_mean_variance(model, x, t, clip, x0_hat)
             x0_hat = out.x0_hat
             x = sqrt_alpha_bar_prev[t] * x0_hat + direction[t] * out.eps_hat
@@ -137,9 +142,10 @@ def sample(
     """
     for step in sampler(diffusion, model, shape, **options):
         end = step.xt
-    return end.clone()  # outside inference mode, so that it may be used in any way
+    return end
 
 
+@door
 @torch.no_grad()
 def encode(
     diffusion: GaussianDiffusion,
@@ -157,6 +163,10 @@ def encode(
     `refine` more times about the x_t so found, which converges where steps are small. Song, Meng
     and Ermon (2021), Sections 4.3 and 5.4.
 
+    Where alpha_bar_T is nearly zero, as with the cosine schedule, an eps-network cannot come back
+    from T: a step of `ddim` divides by sqrt(alpha_bar_T), and the error of eps_hat grows with it.
+    There is a warning then. Let the times stop sooner, or take a network that predicts v.
+
     Args:
         steps: as for `ddim`, which must be given the same.
         refine: further evaluations a step; 0 is the usual inversion, exact only as steps grow.
@@ -169,6 +179,8 @@ def encode(
     chain = _shorten(diffusion, steps)
     alpha_bar = chain.schedule.alpha_bar
     signal, noise = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
+    if diffusion.objective == "eps":
+        _warn_of_growth(chain.times, signal, noise)
     x = x0
     for t in _bar(range(1, chain.T + 1), progress):
         x_prev = x
@@ -179,6 +191,7 @@ def encode(
     return x
 
 
+@door
 def interpolate(
     diffusion: GaussianDiffusion,
     model: Model,
@@ -245,7 +258,7 @@ def _begin(
         )
     if device is None:
         device = device_of(model, generator) if start is None else start.device
-    dtype = None if start is None else start.dtype
+    dtype = dtype_of(model) if start is None else start.dtype
 
     def draw(t: int) -> Tensor:
         if noise is None:
@@ -257,6 +270,20 @@ def _begin(
 
     x = draw(t_start) if start is None else start.to(device)
     return diffusion.times.index(t_start), x, draw
+
+
+def _warn_of_growth(times: list[int], signal: list[float], noise: list[float]) -> None:
+    """Say where a step of `ddim` makes an error of eps_hat many times larger."""
+    for t in range(len(times) - 1, 0, -1):
+        growth = abs(noise[t - 1] - signal[t - 1] / signal[t] * noise[t])
+        if growth > 10:
+            warnings.warn(
+                f"ddim will not come back: from t = {times[t]} to {times[t - 1]} an error of "
+                f"eps_hat grows {growth:.0f} times. Let the times end sooner, or take a network "
+                "that predicts v",
+                stacklevel=4,
+            )
+            return
 
 
 def _shorten(diffusion: GaussianDiffusion, steps: int | list[int]) -> GaussianDiffusion:
@@ -271,11 +298,3 @@ def _bar(times: range, progress: bool) -> Iterator[int]:
         yield from tqdm(times, desc="sampling")
     else:
         yield from times
-
-
-def device_of(model: Model, generator: torch.Generator | None = None) -> torch.device:
-    """Where the model's parameters are; without any, where the generator is, else the CPU."""
-    if isinstance(model, torch.nn.Module):
-        for parameter in model.parameters():
-            return parameter.device
-    return torch.device("cpu") if generator is None else generator.device

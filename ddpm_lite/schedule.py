@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite._shapes import PerTime
 
 __all__ = [
@@ -39,8 +40,14 @@ class NoiseSchedule:
     """
 
     def __init__(self, beta: Float[Tensor, " T"] | list[float]):
-        if not isinstance(beta, Tensor):
-            beta = torch.tensor(beta, dtype=torch.float64)  # float32 would lose digits of a list
+        if not isinstance(beta, Tensor):  # float32 would lose digits of a list
+            try:
+                beta = torch.as_tensor(beta, dtype=torch.float64)
+            except (TypeError, ValueError, RuntimeError):
+                kind = type(beta).__name__
+                raise TypeError(
+                    f"beta must be a tensor, an array or a list of numbers, got {kind}"
+                ) from None
         beta = beta.detach().cpu()
         if not beta.is_floating_point():
             raise TypeError(f"beta must hold floating-point numbers, got dtype {beta.dtype}")
@@ -92,6 +99,7 @@ class NoiseSchedule:
         """
         return self.alpha_bar / (1 - self.alpha_bar)
 
+    @door
     def subsequence(self, times: list[int]) -> "NoiseSchedule":
         """The chain that stops only at the given times, with beta recomputed from alpha_bar.
 
@@ -111,6 +119,7 @@ class NoiseSchedule:
         alpha_bar = self.alpha_bar[[0, *times]]
         return NoiseSchedule(1 - alpha_bar[1:] / alpha_bar[:-1])
 
+    @door
     def rescaled(self, T: int) -> "NoiseSchedule":
         """The same loss of signal in T steps, more or fewer than now.
 
@@ -142,6 +151,7 @@ class NoiseSchedule:
         )
 
 
+@door
 def linear_schedule(
     T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02
 ) -> NoiseSchedule:
@@ -159,6 +169,7 @@ def linear_schedule(
     return NoiseSchedule(torch.linspace(beta_start, beta_end, T, dtype=torch.float64))
 
 
+@door
 def cosine_schedule(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> NoiseSchedule:
     """The schedule whose alpha_bar follows a squared cosine. Eq. {eq}`eq-cosine-schedule`.
 
@@ -179,6 +190,7 @@ def cosine_schedule(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) ->
     return NoiseSchedule((1 - f[1:] / f[:-1]).clamp(max=beta_max))
 
 
+@door
 def sigmoid_schedule(
     T: int = 1000,
     start: float = -3.0,
@@ -208,6 +220,7 @@ def sigmoid_schedule(
     return NoiseSchedule((1 - left[1:] / left[:-1]).clamp(max=beta_max))
 
 
+@door
 def spaced_times(T: int, steps: int) -> list[int]:
     """`steps` of the times 1..T, evenly spaced and ending at T: round(i T / steps).
 

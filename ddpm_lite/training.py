@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ddpm_lite.batches import Batch, Draw, check_data, derive_seed, seeded
+from ddpm_lite.batches import Batch, Draw, derive_seed, seeded, take_data
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.system.processes import rank, world
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train"]
@@ -161,7 +162,7 @@ class TrainStep(NamedTuple):
 def train(
     model: nn.Module,
     diffusion: GaussianDiffusion,
-    data: Tensor,
+    data: Tensor | ImageSet,
     config: TrainConfig | None = None,
     state: TrainState | None = None,
     labels: Int[Tensor, " N"] | None = None,
@@ -175,7 +176,7 @@ def train(
     Args:
         model: `(xt, t) -> output`.
         diffusion: q and the loss.
-        data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1.
+        data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1; or an `ImageSet`.
         config: `TrainConfig()` when not given.
         state: to go on from; a fresh one when not given.
         labels: [N], one for each image, for a network with classes.
@@ -189,7 +190,7 @@ def train(
             a look waits for the device.
     """
     config = config or (state.config if state else TrainConfig())
-    check_data(data, diffusion.levels)
+    data = take_data(data, diffusion.levels)
     if labels is not None and labels.shape != (len(data),):
         raise ValueError(
             f"labels must have one entry per image, shape ({len(data)},), got {tuple(labels.shape)}"

@@ -133,7 +133,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("torch.rand(()) < 0.5 if", "torch.rand(()) < 0.9 if"),
         ("            with torch.no_grad():\n", "            if True:\n"),
         ("loss + 0.001 * self.T * term", "loss + 0.001 * term"),
-        ("(math.log(2) * x0[0].numel())", "x0[0].numel()"),
+        ("(math.log(2) * math.prod(x0.shape[1:]))", "math.prod(x0.shape[1:])"),
         ("torch.cat([guess.detach(),", "torch.cat([guess,"),
         ("if t == 1 else self._kl(", "if t != 1 else self._kl("),
         ("torch.where(t == 1, self._decoder", "torch.where(t == 2, self._decoder"),
@@ -235,7 +235,6 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("return diffusion.times.index(t_start), x, draw", "return diffusion.T, x, draw"),
         ("x = draw(t_start) if start is None", "x = draw(0) if start is None"),
         ("yield SampleStep(s, x, x0_hat, out.eps_hat)\n\n\ndef ddim", "yield SampleStep(s, x, x0_hat, out.x0_hat)\n\n\ndef ddim"),
-        ("return end.clone()", "return end"),
     ],
     "blocks": [
         ("-math.log(10000) / (half - 1)", "-math.log(10000) / half"),

@@ -1,12 +1,17 @@
 """Images: real ones that need no download, and their scaling to [-1, 1] and back."""
 
+import warnings
+
 import torch
 from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
 
+from ddpm_lite._doors import door
+
 __all__ = ["digits", "from_model_range", "photograph", "to_model_range"]
 
 
+@door
 def to_model_range(
     values: Integer[Tensor, "*D"], levels: int = 256, dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "*D"]:
@@ -22,10 +27,10 @@ def to_model_range(
     if values.is_floating_point():
         raise TypeError(f"values must be integers, got {values.dtype}")
     _check_levels(levels)
-    if values.numel() and not (values.min() >= 0 and values.max() < levels):
-        raise ValueError(
-            f"values must lie in 0..{levels - 1}, got {values.min().item()}..{values.max().item()}"
-        )
+    if values.numel():
+        low, high = int(values.min()), int(values.max())  # bytes themselves know no 256
+        if low < 0 or high >= levels:
+            raise ValueError(f"values must lie in 0..{levels - 1}, got {low}..{high}")
     return scaled(values, levels, dtype)
 
 
@@ -34,6 +39,7 @@ def scaled(values: Tensor, levels: int, dtype: torch.dtype = torch.float32) -> T
     return 2 * values.to(dtype) / (levels - 1) - 1
 
 
+@door
 def from_model_range(x: Float[Tensor, "*D"], levels: int = 256) -> Int[Tensor, "*D"]:
     """Round [-1, 1] to the nearest of the integers 0..levels - 1; what lies outside is clamped.
 
@@ -46,9 +52,21 @@ def from_model_range(x: Float[Tensor, "*D"], levels: int = 256) -> Int[Tensor, "
     _check_levels(levels)
     if x.isnan().any():
         raise ValueError(f"x must hold numbers, got {int(x.isnan().sum())} NaN values")
-    return ((x.float().clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
+    x = x if x.dtype == torch.float64 else x.float()
+    return ((x.clamp(-1, 1) + 1) / 2 * (levels - 1)).round().long()
 
 
+def warn_of_range(name: str, low: float, high: float) -> None:
+    """Say so where images seem to lie in [0, 1], in place of [-1, 1]."""
+    if 0 <= low < high:
+        warnings.warn(
+            f"{name} lie in {low:.2g}..{high:.2g}: images belong in [-1, 1]; of [0, 1] take "
+            "2 x - 1",
+            stacklevel=4,
+        )
+
+
+@door
 def digits(split: str = "train") -> tuple[Float[Tensor, "N 1 8 8"], Int[Tensor, " N"]]:
     """Handwritten digits: images [N, 1, 8, 8] in [-1, 1] with 17 levels of grey, and labels [N].
 
@@ -75,6 +93,7 @@ def digit_levels(split: str) -> tuple[UInt8[Tensor, "N 1 8 8"], Int[Tensor, " N"
     return levels[keep], labels[keep].long()
 
 
+@door
 def photograph(size: int = 96) -> Float[Tensor, "1 3 size size"]:
     """A colour photograph of a flower, [1, 3, size, size] in [-1, 1] with 256 levels.
 

@@ -7,11 +7,13 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ddpm_lite._doors import door
 from ddpm_lite.images.data import from_model_range
 
 __all__ = ["grid", "write_png"]
 
 
+@door
 def grid(
     images: Float[Tensor, "N C H W"], columns: int | None = None, scale: int = 1
 ) -> UInt8[Tensor, "height width C"]:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ddpm_lite._doors import door
+from ddpm_lite.images.data import warn_of_range
 from ddpm_lite.quality.metrics import frechet_distance, inception_score, moments
 
 __all__ = ["RealFloor", "SampleScores", "evaluate_samples", "real_floor"]
@@ -52,6 +54,7 @@ class SampleScores:
         )
 
 
+@door
 def evaluate_samples(
     samples: Float[Tensor, "N C H W"],
     reference: Float[Tensor, "M C H W"],
@@ -141,6 +144,7 @@ class RealFloor:
         )
 
 
+@door
 def real_floor(
     real: Float[Tensor, "N C H W"],
     samples: int,
@@ -233,6 +237,7 @@ def _check_images(name: str, x: Tensor) -> None:
     if not x.abs().max() <= 1 + 1e-3:  # more than rounding, and NaN
         low, high = x.min().item(), x.max().item()
         raise ValueError(f"{name} must lie in [-1, 1], got {low:.4g}..{high:.4g}")
+    warn_of_range(name, x.min().item(), x.max().item())
 
 
 def _check_split(split: str) -> None:

@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ddpm_lite._doors import door
+
 __all__ = ["frechet_distance", "inception_score", "moments", "nearest_distance", "nearest_ratio"]
 
 
+@door
 def moments(
     features: Float[Tensor, "N F"],
 ) -> tuple[Float64[Tensor, " F"], Float64[Tensor, "F F"]]:
@@ -30,6 +33,7 @@ def moments(
     return mean, apart.T @ apart / (len(features) - 1)
 
 
+@door
 def frechet_distance(
     mean_a: Float[Tensor, " F"],
     cov_a: Float[Tensor, "F F"],
@@ -63,6 +67,7 @@ def frechet_distance(
     return max(0.0, (apart + spread).item())  # round-off aside, it is never negative
 
 
+@door
 def inception_score(logits: Float[Tensor, "N K"], groups: int = 10) -> tuple[float, float]:
     """exp(E[KL(p(y | x) || p(y))]), between 1 and K: its mean and standard deviation over groups.
 
@@ -91,6 +96,7 @@ def inception_score(logits: Float[Tensor, "N K"], groups: int = 10) -> tuple[flo
     return score.mean().item(), score.std().item() if groups > 1 else math.nan
 
 
+@door
 def nearest_distance(
     images: Float[Tensor, "N *D"], train: Float[Tensor, "M *D"], batch: int = 512
 ) -> Float[Tensor, " N"]:
@@ -123,6 +129,7 @@ def nearest_distance(
     return torch.cat(nearest)
 
 
+@door
 def nearest_ratio(
     samples: Float[Tensor, "N *D"],
     train: Float[Tensor, "M *D"],

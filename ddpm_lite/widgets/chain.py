@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.diffusion import GaussianDiffusion, Model
+from ddpm_lite.diffusion import GaussianDiffusion, Model, device_of
 from ddpm_lite.runs.checkpoints import load
-from ddpm_lite.samplers import ddpm, device_of
+from ddpm_lite.samplers import ddpm
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.widgets.base import Widget, esm
 

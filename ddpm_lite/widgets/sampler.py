@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ddpm_lite import plots
-from ddpm_lite.diffusion import GaussianDiffusion, Variance
+from ddpm_lite.diffusion import GaussianDiffusion, Variance, device_of
 from ddpm_lite.images.grids import grid
 from ddpm_lite.runs.checkpoints import load
-from ddpm_lite.samplers import ddim, ddpm, device_of
+from ddpm_lite.samplers import ddim, ddpm
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.unet import UNet
 from ddpm_lite.widgets.base import HERE, Widget, esm, style
