@@ -32,7 +32,9 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
     """
     parameters = inspect.signature(function).parameters
     named = {name: p.annotation for name, p in parameters.items() if _known(p)}
-    tensors = {name for name, kind in named.items() if any(map(_is_tensor, _parts(kind)))}
+    ranks = {
+        name: _rank(kind) for name, kind in named.items() if any(map(_is_tensor, _parts(kind)))
+    }
     places = [name if name in named else None for name in parameters]
     asks_a_model = any(_asks_a_model(p.annotation) for p in parameters.values())
 
@@ -41,11 +43,11 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
         given = list(args)
         for i, value in enumerate(args):
             name = places[i] if i < len(places) else None
-            if name is not None and not (type(value) is Tensor and name in tensors):
-                given[i] = _take(name, value, named[name])
+            if name is not None:
+                given[i] = _take(name, value, named[name], ranks.get(name))
         for name, value in kwargs.items():
-            if name in named and not (type(value) is Tensor and name in tensors):
-                kwargs[name] = _take(name, value, named[name])
+            if name in named:
+                kwargs[name] = _take(name, value, named[name], ranks.get(name))
         try:
             return function(*given, **kwargs)  # type: ignore[arg-type]
         except torch.OutOfMemoryError:
@@ -81,8 +83,31 @@ def _is_tensor(kind: Any) -> bool:
     return kind is Tensor or getattr(kind, "array_type", None) is Tensor
 
 
-def _take(name: str, value: Any, annotation: Any) -> Any:
+def _rank(annotation: Any) -> tuple[int, bool, str]:
+    """How many dimensions a tensor must have, whether it may have more, and what they are."""
+    shaped = [kind for kind in _parts(annotation) if getattr(kind, "array_type", None) is Tensor]
+    if len(shaped) != 1 or Tensor in _parts(annotation):
+        return 0, True, ""
+    names = shaped[0].dim_str.split()
+    fixed = [name for name in names if not name.startswith(("*", "..."))]
+    return len(fixed), len(fixed) < len(names), " ".join(names)
+
+
+def _take(name: str, value: Any, annotation: Any, rank: tuple[int, bool, str] | None) -> Any:
     """The value, or the tensor that it stands for, if it is of a kind that is allowed."""
+    if rank is not None:
+        value = value if type(value) is Tensor else _as_allowed(name, value, annotation)
+        if isinstance(value, Tensor):
+            least, more, shape = rank
+            if value.ndim < least or (value.ndim > least and not more):
+                raise ValueError(f"{name} must have the shape [{shape}], got {tuple(value.shape)}")
+            if value.is_complex():
+                raise TypeError(f"{name} must hold real numbers, got {value.dtype}")
+        return value
+    return _as_allowed(name, value, annotation)
+
+
+def _as_allowed(name: str, value: Any, annotation: Any) -> Any:
     kinds = _parts(annotation)
     if value is None and NoneType in kinds:
         return None

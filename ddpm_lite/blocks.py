@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, interpolate, layer_norm, pad, silu
 from torch.nn.functional import scaled_dot_product_attention as attend
 
+from ddpm_lite._doors import door
+
 __all__ = [
     "Attention", "ConvNeXtBlock", "Downsample", "Fourier", "LinearAttention", "NoteBlock",
     "ResBlock", "SpaceToDepth", "Upsample", "Wiring", "time_embedding",
@@ -25,12 +27,26 @@ Wiring = Literal["paper", "note"]
 Embedding = Float[Tensor, "B width"]  # of t, as every block receives it
 
 
+@door
 def time_embedding(t: Int[Tensor, " B"], width: int) -> Float[Tensor, "B width"]:
     """Sines and cosines of t at width / 2 frequencies from 1 down to 1 / 10000, [B, width].
 
     Eq. {eq}`eq-time-embedding`; Vaswani et al. (2017), Section 3.5, in the spacing of the DDPM
     code.
+
+    Raises:
+        TypeError: t are no integers.
+        ValueError: width below 4 or odd.
     """
+    if t.is_floating_point():
+        raise TypeError(f"t must be integers, got {t.dtype}")
+    if width < 4 or width % 2:
+        raise ValueError(f"width must be an even number, 4 or more, got {width}")
+    return sines_and_cosines(t, width)
+
+
+def sines_and_cosines(t: Int[Tensor, " B"], width: int) -> Float[Tensor, "B width"]:
+    """`time_embedding` as the network asks for it, which has checked its own width."""
     half = width // 2
     frequencies = torch.exp(-math.log(10000) / (half - 1) * torch.arange(half, device=t.device))
     angles = t[:, None] * frequencies

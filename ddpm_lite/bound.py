@@ -167,8 +167,7 @@ def elbo_estimate(
     proposal = torch.ones(T - 1) if proposal is None else proposal
     if proposal.shape != (T - 1,) or not bool((proposal > 0).all()):
         raise ValueError(
-            f"proposal must be {T - 1} positive numbers, for t = 2..{T}, "
-            f"got shape {tuple(proposal.shape)}, least {proposal.min().item() if T > 1 else None}"
+            f"proposal must be {T - 1} positive numbers, for t = 2..{T}, got {proposal.tolist()}"
         )
     prior = prior_kl(diffusion, x0)
     image = torch.arange(B, device=x0.device)

@@ -54,6 +54,8 @@ def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -
         variance: positive, broadcast against the mean.
         levels: how many grey levels there are; 256 for bytes.
     """
+    if levels < 2:
+        raise ValueError(f"levels must be at least 2, got {levels}")
     # In float64 where there is one: in float32 the masses of far bins lose their digits. This
     # is one step in T.
     dtype = torch.float32 if x0.device.type == "mps" else torch.float64

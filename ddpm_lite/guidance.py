@@ -69,6 +69,9 @@ def guided(
         raise TypeError(f"guidance needs a network with classes, got {type(network).__name__}")
     if not scale >= 0:
         raise ValueError(f"scale must not be negative, got {scale}")
+    wrong = labels.is_floating_point() or ((labels < 0) | (labels >= classes)).any()
+    if labels.device.type == "cpu" and bool(wrong):
+        raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.tolist()}")
     nothing = torch.full_like(labels, classes - 1)
 
     def model(xt: Tensor, t: Tensor) -> Tensor:

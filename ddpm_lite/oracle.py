@@ -44,6 +44,7 @@ class Oracle:
         ValueError: no components, a negative std, or shapes that do not fit.
     """
 
+    @door
     def __init__(
         self,
         schedule: NoiseSchedule,
@@ -102,7 +103,7 @@ class Oracle:
         """
         _, _, off, variance = self._components(xt, t)
         r = self._log_joint(off, variance).softmax(1)
-        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
+        times = self._times(xt, t)
         kept, fresh, alpha, beta = (
             table[times].view(-1, 1, 1).to(self.means)
             for table in (
@@ -141,12 +142,24 @@ class Oracle:
                 f"xt must have the shape of the data, {tuple(self.shape)}, after its first axis, "
                 f"got {tuple(xt.shape)}"
             )
-        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
-        signal = self.schedule.alpha_bar[times].view(-1, 1, 1)
+        signal = self.schedule.alpha_bar[self._times(xt, t)].view(-1, 1, 1)
         # 1 - alpha_bar in the schedule's float64: it is small for small t.
         signal, noise = signal.to(self.means), (1 - signal).to(self.means)
         off = rearrange(xt.flatten(1), "b d -> b 1 d").to(self.means) - signal.sqrt() * self.means
         return signal, noise[:, 0], off, signal * self.variance + noise
+
+    def _times(self, xt: Tensor, t: int | Tensor) -> Tensor:
+        """t of each x_t, in 0..T, on the CPU, where the schedule is."""
+        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
+        if times.is_floating_point() or times.shape != (len(xt),):
+            raise ValueError(
+                f"t must be one integer, or one for each of {len(xt)} x_t, got "
+                f"{tuple(times.shape)} of {times.dtype}"
+            )
+        if len(times) and not 0 <= int(times.min()) <= int(times.max()) <= self.schedule.T:
+            got = int(times.min() if times.min() < 0 else times.max())
+            raise ValueError(f"t must lie in 0..{self.schedule.T}, got {got}")
+        return times.long()
 
     def _log_joint(self, off: Tensor, variance: Tensor) -> Tensor:
         """log of weights_k N(x_t; center_k, variance_k), [B, K]."""

@@ -219,6 +219,7 @@ def interpolate(
         eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         return diffusion.q_sample(x, t, eps)
 
+    diffusion._check(t, x0=x0, other=other)
     share = share.to(x0).view(-1, *[1] * x0.ndim)
     mixed = ((1 - share) * noised(x0) + share * noised(other)).flatten(0, 1)
     end = sample(
@@ -245,6 +246,8 @@ def _begin(
     device: torch.device | str | None,
 ) -> tuple[int, Tensor, Noise]:
     """The first t, its x_t, and where the noise of every later x_t comes from."""
+    if start is not None and not start.is_floating_point():
+        raise TypeError(f"start must be floating point, got {start.dtype}")
     if start is not None and tuple(start.shape) != tuple(shape):
         raise ValueError(f"start must have the shape {tuple(shape)}, got {tuple(start.shape)}")
     if t_start is None:

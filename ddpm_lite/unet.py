@@ -27,6 +27,7 @@ from ddpm_lite.blocks import (
     Upsample,
     Wiring,
     group_norm,
+    sines_and_cosines,
     time_embedding,
     zero_init,
 )
@@ -293,7 +294,7 @@ class UNet(nn.Module):
         self._check(xt, t, x0_hat, labels)
         if self.self_condition:
             xt = torch.cat([torch.zeros_like(xt) if x0_hat is None else x0_hat, xt], dim=1)
-        features = self.fourier(t) if self.fourier else time_embedding(t, self.width)
+        features = self.fourier(t) if self.fourier else sines_and_cosines(t, self.width)
         temb = self.time(features.to(self.conv_in.weight.dtype))
         if self.labels is not None:
             temb = temb + self.labels(labels)

@@ -1,0 +1,272 @@
+"""Hostile arguments: every public function, one argument at a time, by its annotation.
+
+    python tests/fuzz.py [--seed 0] [--all]
+
+Starts from calls that are right, and puts in the place of one argument what an argument of that kind
+can be by mistake. Counts, for each function, what came of it: right, refused in words that name the
+argument, raw (an error of torch's, numpy's or Python's own), silent (an answer where none is
+possible). Ends with 1 if anything was silent, or raw in one of a hundred or more.
+"""
+
+import argparse
+import inspect
+import math
+import random
+import sys
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_origin
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ddpm_lite as d
+from ddpm_lite._doors import _is_callable, _is_tensor, _parts
+from ddpm_lite.guidance import guided
+from ddpm_lite.images.grids import grid
+
+PACKAGE = str(Path(d.__file__).parent)
+SCHEDULE = d.linear_schedule(6)
+DIFFUSION = d.GaussianDiffusion(SCHEDULE)
+X = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+T = torch.tensor([1, 3, 6])
+ORACLE = d.Oracle(SCHEDULE, X)
+OUT = DIFFUSION.p_mean_variance(ORACLE, X, T)
+EIGHT = torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def features(x: Tensor) -> Tensor:
+    return x.flatten(1)[:, :3]
+
+
+class Classes:
+    classes = 3
+
+    def __call__(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        return xt
+
+
+# A right call of each function: what it is, and its arguments by name.
+CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "linear_schedule": (d.linear_schedule, {"T": 5, "beta_start": 0.1, "beta_end": 0.2}),
+    "cosine_schedule": (d.cosine_schedule, {"T": 5, "s": 0.008, "beta_max": 0.999}),
+    "sigmoid_schedule": (d.sigmoid_schedule, {"T": 5, "start": -3.0, "end": 3.0, "tau": 1.0}),
+    "spaced_times": (d.spaced_times, {"T": 5, "steps": 3}),
+    "NoiseSchedule": (d.NoiseSchedule, {"beta": torch.tensor([0.1, 0.2])}),
+    "subsequence": (SCHEDULE.subsequence, {"times": [2, 4]}),
+    "rescaled": (SCHEDULE.rescaled, {"T": 3}),
+    "q_step": (DIFFUSION.q_step, {"x_prev": X, "t": T, "eps": X}),
+    "q_mean_variance": (DIFFUSION.q_mean_variance, {"x0": X, "t": T}),
+    "q_sample": (DIFFUSION.q_sample, {"x0": X, "t": T, "eps": X}),
+    "q_posterior": (DIFFUSION.q_posterior, {"x0": X, "xt": X, "t": T}),
+    "target": (DIFFUSION.target, {"objective": "v", "x0": X, "xt": X, "eps": X, "t": T}),
+    "convert": (DIFFUSION.convert, {"output": X, "xt": X, "t": T, "given": "eps", "wanted": "x0"}),
+    "p_mean_variance": (
+        DIFFUSION.p_mean_variance,
+        {"model": ORACLE, "xt": X, "t": T, "clip": True, "x0_prev": X},
+    ),
+    "p_from_output": (DIFFUSION.p_from_output, {"output": X, "xt": X, "t": T, "clip": True}),
+    "p_sample": (DIFFUSION.p_sample, {"model": ORACLE, "xt": X, "t": T, "clip": True, "noise": X}),
+    "p_draw": (DIFFUSION.p_draw, {"out": OUT, "t": T, "noise": X}),
+    "p_losses": (DIFFUSION.p_losses, {"model": ORACLE, "x0": X, "t": T, "eps": X}),
+    "bound_losses": (DIFFUSION.bound_losses, {"model": ORACLE, "x0": X, "t": T, "eps": X}),
+    "bound_term": (DIFFUSION.bound_term, {"out": OUT, "x0": X, "xt": X, "t": T}),
+    "kl": (DIFFUSION.kl, {"out": OUT, "x0": X, "xt": X, "t": T}),
+    "decoder": (DIFFUSION.decoder, {"out": OUT, "x0": X}),
+    "loss_weight": (DIFFUSION.loss_weight, {"kind": "min_snr", "gamma": 5.0}),
+    "diffusion.subsequence": (DIFFUSION.subsequence, {"times": [2, 6]}),
+    "gaussian_kl": (
+        d.gaussian_kl,
+        {"mean_q": X, "variance_q": X.exp(), "mean_p": X, "variance_p": X.exp()},
+    ),
+    "gaussian_nll": (d.gaussian_nll, {"x": X, "mean": X, "variance": X.exp()}),
+    "decoder_nll": (d.decoder_nll, {"x0": X, "mean": X, "variance": X.exp(), "levels": 256}),
+    "elbo": (d.elbo, {"diffusion": DIFFUSION, "model": ORACLE, "x0": X, "clip": True, "chunk": 64}),
+    "elbo_estimate": (
+        d.elbo_estimate,
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "x0": X, "samples": 4,
+            "proposal": torch.ones(5), "clip": True, "chunk": 64,
+        },
+    ),
+    "elbo_along_path": (
+        d.elbo_along_path,
+        {"diffusion": DIFFUSION, "model": ORACLE, "x0": X, "clip": True},
+    ),
+    "prior_kl": (d.prior_kl, {"diffusion": DIFFUSION, "x0": X}),
+    "Oracle": (
+        d.Oracle,
+        {"schedule": SCHEDULE, "means": X, "std": 0.1, "weights": torch.ones(3)},
+    ),
+    "oracle": (ORACLE.__call__, {"xt": X, "t": T}),
+    "oracle.x0_hat": (ORACLE.x0_hat, {"xt": X, "t": T}),
+    "oracle.q_reverse": (ORACLE.q_reverse, {"xt": X, "t": T}),
+    "oracle.log_density": (ORACLE.log_density, {"xt": X, "t": T}),
+    "oracle.sample": (ORACLE.sample, {"n": 3}),
+    "reverse_marginals": (
+        d.reverse_marginals,
+        {"schedule": SCHEDULE, "sigma2": SCHEDULE.beta, "mean": 0.1, "std": 0.5},
+    ),
+    "oracle_bound": (
+        d.oracle_bound,
+        {"schedule": SCHEDULE, "sigma2": SCHEDULE.beta, "mean": 0.1, "std": 0.5},
+    ),
+    "ddpm": (
+        lambda diffusion, model, shape, clip, start: list(
+            d.ddpm(diffusion, model, shape, clip=clip, start=start)
+        ),
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "shape": (3, 1, 4, 4), "clip": True,
+            "start": X,
+        },
+    ),
+    "ddim": (
+        lambda diffusion, model, shape, steps, eta, clip, start: list(
+            d.ddim(diffusion, model, shape, steps=steps, eta=eta, clip=clip, start=start)
+        ),
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "shape": (3, 1, 4, 4), "steps": 3,
+            "eta": 0.5, "clip": True, "start": X,
+        },
+    ),
+    "encode": (
+        d.encode,
+        {"diffusion": DIFFUSION, "model": ORACLE, "x0": X, "steps": 3, "refine": 1},
+    ),
+    "interpolate": (
+        d.interpolate,
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "x0": X, "other": X,
+            "share": torch.tensor([0.0, 0.5]), "t": 3, "clip": True,
+        },
+    ),
+    "moments": (d.moments, {"features": features(EIGHT)}),
+    "inception_score": (d.inception_score, {"logits": features(EIGHT), "groups": 2}),
+    "nearest_distance": (d.nearest_distance, {"images": EIGHT, "train": X}),
+    "nearest_ratio": (d.nearest_ratio, {"samples": EIGHT, "train": X, "held_out": EIGHT}),
+    "evaluate_samples": (
+        d.evaluate_samples,
+        {"samples": EIGHT, "reference": EIGHT, "features": features, "split": "train", "batch": 4},
+    ),
+    "real_floor": (
+        d.real_floor,
+        {"real": EIGHT, "samples": 4, "features": features, "split": "train", "repeats": 2},
+    ),
+    "to_model_range": (d.to_model_range, {"values": torch.arange(5), "levels": 17}),
+    "from_model_range": (d.from_model_range, {"x": X, "levels": 17}),
+    "digits": (d.digits, {"split": "test"}),
+    "photograph": (d.photograph, {"size": 8}),
+    "grid": (grid, {"images": X, "columns": 2, "scale": 1}),
+    "guided": (guided, {"network": Classes(), "labels": torch.tensor([0, 1]), "scale": 1.0}),
+    "time_embedding": (d.time_embedding, {"t": T, "width": 8}),
+}  # fmt: skip
+# Whose annotations an argument has, where the call is wrapped.
+SIGNATURES = {"ddpm": d.ddpm, "ddim": d.ddim}
+
+
+def hostile(value: Any, annotation: Any) -> Iterator[tuple[str, Any, bool | None]]:
+    """What may stand in an argument's place by mistake: its name, itself, whether it is right.
+
+    None where either an answer or a refusal will do.
+    """
+    kinds = _parts(annotation)
+    tensors = any(map(_is_tensor, kinds))
+    yield "nothing", None, NoneType in kinds
+    yield "a word", "x", False if str not in kinds else None
+    yield "an object", object(), False
+    if isinstance(value, Tensor):
+        yield from _tensors(value)
+    elif tensors or float in kinds:
+        yield "nan", math.nan, None
+        yield "infinity", math.inf, None
+        yield "minus one", -1.0, None
+    if int in kinds and not isinstance(value, Tensor):
+        yield "one half", 0.5, False if float not in kinds else None
+        yield "minus one", -1, None if float in kinds else False
+        yield "truth", True, False
+        yield "numpy's", np.int64(value), True
+    if float in kinds and isinstance(value, float):
+        yield "numpy's", np.float64(value), True
+    if bool in kinds:
+        yield "one", 1, False
+    if any(get_origin(kind) is Literal for kind in kinds):
+        yield "another word", "other", False
+    if any(_is_callable(kind) for kind in kinds) or get_origin(annotation) is list:
+        yield "a number", 3, False
+
+
+def _tensors(value: Tensor) -> Iterator[tuple[str, Any, bool | None]]:
+    yield "an array", value.numpy(), True
+    yield "lists", value.tolist(), None if value.dtype == torch.float64 else True
+    yield "none of it", value[:0], None
+    yield "one less", value[:-1], None
+    yield "transposed", value.mT if value.ndim > 1 else value[None], None
+    yield "one number", value.flatten()[0], None
+    yield "a dict", {"x": value}, False
+    yield "ragged lists", [[1.0], [2.0, 3.0]], False
+    if value.is_floating_point():
+        yield "bytes", value.byte(), None
+        yield "nan", torch.full_like(value, math.nan), None
+    else:
+        yield "halves", value + 0.5, False
+        yield "negative", -value - 1, False
+        yield "large", value + 1000, None
+    yield "complex", value.to(torch.complex64), False
+    yield "doubles", value.double(), None
+
+
+def outcome(call: Callable[..., Any], arguments: dict[str, Any], name: str, right: Any) -> str:
+    """What came of a call whose argument of this name was changed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call(**arguments)
+    except (TypeError, ValueError) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1].filename
+        words = str(error)
+        if where.startswith(PACKAGE) and len(words) > 10:
+            return "refused" if right is not True else "wrongly refused"
+        return "raw"
+    except Exception:
+        return "raw"
+    return "right" if right is not False else "silent"
+
+
+def tries(seed: int, every: bool) -> Iterator[tuple[str, str, str, str]]:
+    """Function, argument, what was put in its place, and what came of it."""
+    chooser = random.Random(seed)
+    for function, (call, arguments) in CALLS.items():
+        torch.manual_seed(seed)
+        call(**arguments)
+        parameters = inspect.signature(SIGNATURES.get(function, call)).parameters
+        for name, value in arguments.items():
+            found = list(hostile(value, parameters[name].annotation))
+            for kind, changed, right in (
+                found if every else chooser.sample(found, min(4, len(found)))
+            ):
+                fate = outcome(call, {**arguments, name: changed}, name, right)
+                yield function, name, kind, fate
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true", help="every change, not a few of each")
+    options = parser.parse_args()
+    found = list(tries(options.seed, options.all))
+    for function, name, kind, fate in found:
+        if fate not in ("right", "refused"):
+            print(f"{fate:16} {function}({name} = {kind})")
+    counts = Counter(fate for *_, fate in found)
+    print(f"{len(found)} calls: " + ", ".join(f"{n} {fate}" for fate, n in counts.most_common()))
+    bad = counts["silent"] + counts["wrongly refused"]
+    return int(bad > 0 or counts["raw"] >= len(found) / 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
