@@ -36,10 +36,12 @@ def time_embedding(t: Int[Tensor, " B"], width: int) -> Float[Tensor, "B width"]
 
     Raises:
         TypeError: t are no integers.
-        ValueError: width below 4 or odd.
+        ValueError: t below 0; width below 4 or odd.
     """
     if t.is_floating_point():
         raise TypeError(f"t must be integers, got {t.dtype}")
+    if t.device.type == "cpu" and len(t) and int(t.min()) < 0:
+        raise ValueError(f"t must not be negative, got {int(t.min())}")
     if width < 4 or width % 2:
         raise ValueError(f"width must be an even number, 4 or more, got {width}")
     return sines_and_cosines(t, width)

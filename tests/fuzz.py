@@ -2,10 +2,10 @@
 
     python tests/fuzz.py [--seed 0] [--all]
 
-Starts from calls that are right, and puts in the place of one argument what an argument of that kind
-can be by mistake. Counts, for each function, what came of it: right, refused in words that name the
-argument, raw (an error of torch's, numpy's or Python's own), silent (an answer where none is
-possible). Ends with 1 if anything was silent, or raw in one of a hundred or more.
+Starts from calls that are right, and puts in the place of one argument what an argument of that
+kind can be by mistake. Counts what came of it: right, refused in words of ours, raw (an error of
+torch's, numpy's or Python's own), silent (an answer where none is possible). Ends with 1 if anything
+was silent, or raw in one of a hundred or more.
 """
 
 import argparse
@@ -246,9 +246,9 @@ def tries(seed: int, every: bool) -> Iterator[tuple[str, str, str, str]]:
         parameters = inspect.signature(SIGNATURES.get(function, call)).parameters
         for name, value in arguments.items():
             found = list(hostile(value, parameters[name].annotation))
-            for kind, changed, right in (
-                found if every else chooser.sample(found, min(4, len(found)))
-            ):
+            if not every:
+                found = chooser.sample(found, min(4, len(found)))
+            for kind, changed, right in found:
                 fate = outcome(call, {**arguments, name: changed}, name, right)
                 yield function, name, kind, fate
 

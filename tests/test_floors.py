@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ddpm_lite"
 # A room is a file at the root or a folder; it imports from lower floors alone.
 FLOORS = {
-    "_shapes": 0, "_version": 0, "_moved": 0, "system": 0, "javascript": 0, "plots": 0,
-    "blocks": 0,
-    "schedule": 1, "gaussian": 1, "unet": 1, "images": 1,
-    "forward": 2, "oracle": 2, "batches": 2, "quality": 2,
+    "_shapes": 0, "_doors": 0, "_version": 0, "_moved": 0, "system": 0, "javascript": 0,
+    "plots": 0,
+    "blocks": 1, "schedule": 1, "gaussian": 1, "images": 1,
+    "unet": 2, "forward": 2, "oracle": 2, "batches": 2, "quality": 2,
     "diffusion": 3, "guidance": 3,
     "bound": 4, "samplers": 4, "training": 4, "checks": 4,
     "runs": 5,
