@@ -4,8 +4,8 @@
 
 Starts from calls that are right, and puts in the place of one argument what an argument of that
 kind can be by mistake. Counts what came of it: right, refused in words of ours, raw (an error of
-torch's, numpy's or Python's own), silent (an answer where none is possible). Ends with 1 if anything
-was silent, or raw in one of a hundred or more.
+torch's, numpy's or Python's own), silent (an answer where none is possible). Ends with 1 if
+anything was silent, or raw in one of a hundred or more.
 """
 
 import argparse
