@@ -90,7 +90,7 @@ def _rank(annotation: Any) -> tuple[int, bool, str]:
         return 0, True, ""
     names = shaped[0].dim_str.split()
     fixed = [name for name in names if not name.startswith(("*", "..."))]
-    return len(fixed), len(fixed) < len(names), " ".join(names)
+    return len(fixed), len(fixed) < len(names), ", ".join(names)
 
 
 def _take(name: str, value: Any, annotation: Any, rank: tuple[int, bool, str] | None) -> Any:
@@ -100,7 +100,7 @@ def _take(name: str, value: Any, annotation: Any, rank: tuple[int, bool, str] | 
         if isinstance(value, Tensor):
             least, more, shape = rank
             if value.ndim < least or (value.ndim > least and not more):
-                raise ValueError(f"{name} must have the shape [{shape}], got {tuple(value.shape)}")
+                raise ValueError(f"{name} must be [{shape}], got {tuple(value.shape)}")
             if value.is_complex():
                 raise TypeError(f"{name} must hold real numbers, got {value.dtype}")
         return value

@@ -279,7 +279,7 @@ def _warn_of_growth(times: list[int], signal: list[float], noise: list[float]) -
     """Say where a step of `ddim` makes an error of eps_hat many times larger."""
     for t in range(len(times) - 1, 0, -1):
         growth = abs(noise[t - 1] - signal[t - 1] / signal[t] * noise[t])
-        if growth > 10:
+        if growth > 100:
             warnings.warn(
                 f"ddim will not come back: from t = {times[t]} to {times[t - 1]} an error of "
                 f"eps_hat grows {growth:.0f} times. Let the times end sooner, or take a network "

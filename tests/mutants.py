@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 MUTANTS: dict[str, list[tuple[str, str]]] = {
     "schedule": [
         ("torch.cat([torch.zeros(1), beta.double()])", "torch.cat([beta.double(), beta[-1:]])"),
-        ("torch.tensor(beta, dtype=torch.float64)", "torch.tensor(beta)"),
+        ("torch.as_tensor(beta, dtype=torch.float64)", "torch.as_tensor(beta)"),
         ("return len(self.beta) - 1", "return len(self.beta)"),
         ("return 1 - self.beta\n", "return 1 + self.beta\n"),
         ("return 1 - self.beta\n", "return (1 - self.beta).sqrt()\n"),
@@ -234,7 +234,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("t_start=diffusion.times[t],", "t_start=None,"),
         ("return diffusion.times.index(t_start), x, draw", "return diffusion.T, x, draw"),
         ("x = draw(t_start) if start is None", "x = draw(0) if start is None"),
-        ("yield SampleStep(s, x, x0_hat, out.eps_hat)\n\n\ndef ddim", "yield SampleStep(s, x, x0_hat, out.x0_hat)\n\n\ndef ddim"),
+        ("yield SampleStep(s, x, x0_hat, out.eps_hat)\n\n\n@door\ndef ddim", "yield SampleStep(s, x, x0_hat, out.x0_hat)\n\n\n@door\ndef ddim"),
     ],
     "blocks": [
         ("-math.log(10000) / (half - 1)", "-math.log(10000) / half"),

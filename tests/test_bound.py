@@ -260,5 +260,5 @@ def test_bad_input() -> None:
             call(diffusion, wavy, x0 * math.nan)
     with pytest.raises(ValueError, match=r"samples must be at least 2, .* got 1"):
         elbo_estimate(diffusion, wavy, x0, samples=1)
-    with pytest.raises(ValueError, match=r"4 positive numbers, for t = 2\.\.5, got shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"4 positive numbers, for t = 2\.\.5, got \[0\.0"):
         elbo_estimate(diffusion, wavy, x0, proposal=torch.zeros(4))

@@ -75,7 +75,7 @@ def test_p_sample_adds_sigma_times_noise_but_not_at_one(variance: str) -> None:
         (torch.tensor([1, 0, 5]), ValueError, "got 0"),
         (torch.tensor([1.0, 2.0, 3.0]), TypeError, "got torch.float32"),
         (torch.tensor([1, 2]), ValueError, r"shape \(3,\), got \(2,\)"),
-        (torch.tensor(1), ValueError, r"shape \(3,\), got \(\)"),
+        (torch.tensor(1), ValueError, r"t must be \[B\], got \(\)"),
     ],
 )
 def test_bad_t(t: object, error: type[Exception], says: str) -> None:

@@ -13,22 +13,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_lite._version import __version__
-from ddpm_lite.runs.checkpoints import about, load, shipped
-from ddpm_lite.system.files import written_aside
-from ddpm_lite.quality.classifier import load_classifier
-from ddpm_lite.images.data import to_model_range
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.quality.evaluation import SampleScores, evaluate_samples
-from ddpm_lite.runs.export import export_model
+from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.grids import grid, write_png
 from ddpm_lite.images.sets import ImageSet, load_images
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.quality.evaluation import SampleScores, evaluate_samples
 from ddpm_lite.quality.inception import Inception
-from ddpm_lite.system.processes import joined, rank
+from ddpm_lite.runs.checkpoints import about, load, shipped
+from ddpm_lite.runs.export import export_model
+from ddpm_lite.runs.many import codelength, draw
 from ddpm_lite.runs.recipes import RECIPES, Recipe
 from ddpm_lite.runs.run import Run
 from ddpm_lite.samplers import ddim, ddpm
 from ddpm_lite.schedule import spaced_times
-from ddpm_lite.runs.many import codelength, draw
+from ddpm_lite.system.files import written_aside
+from ddpm_lite.system.processes import joined, rank
 
 __all__ = ["evaluate", "export", "info", "sample", "train"]
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from ddpm_lite.runs.checkpoints import load
-from ddpm_lite.system.files import written_aside
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.javascript import ENGINE, as_function
+from ddpm_lite.runs.checkpoints import load
+from ddpm_lite.system.files import written_aside
 from ddpm_lite.unet import UNet
 
 __all__ = ["browser_script", "export_model", "float16_weights", "runner"]

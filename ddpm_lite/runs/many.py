@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ddpm_lite.batches import derive_seed
-from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.bound import elbo
-from ddpm_lite.system.processes import gather, rank, world
+from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.samplers import SampleStep, ddpm, sample
+from ddpm_lite.system.processes import gather, rank, world
 
 __all__ = ["Codelength", "codelength", "draw"]
 

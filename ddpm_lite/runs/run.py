@@ -19,9 +19,9 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.runs.checkpoints import load_state, save_model, save_state
 from ddpm_lite.system.files import written_aside
-from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.system.processes import rank
 from ddpm_lite.training import TrainConfig, TrainState, TrainStep, train
 from ddpm_lite.unet import UNet
