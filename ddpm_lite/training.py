@@ -22,7 +22,7 @@ from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.system.processes import rank, world
 
-__all__ = ["TrainConfig", "TrainState", "TrainStep", "train"]
+__all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -97,18 +97,33 @@ class TrainConfig:
             )
 
 
+class Decay:
+    """The average's step towards the weights. It knows of no weights: copies of it are small."""
+
+    def __init__(self, most: float):
+        self.most, self.step = most, 0
+
+    def __call__(self, ema: Tensors, now: Tensors, _: Tensor | int) -> None:
+        decay = min(self.most, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(ema, now, 1 - decay)
+
+
 class TrainState:
     """All that a run changes: the network, its average, the optimiser, and the step it is at.
 
     Args:
-        model: trained in place, on the device it is on.
+        model: trained in place, on the device it is on; out of its wrapping, where it was
+            compiled, averaged or spread over processes.
         config: as for `train`.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig):
-        self.model, self.config, self.step = model, config, 0
+        self.compiled = model if hasattr(model, "_orig_mod") else None
+        self.model = model = unwrapped(model)
+        self.config, self.step = config, 0
         self.device = next(model.parameters()).device
-        self.ema = AveragedModel(model, multi_avg_fn=self._average)
+        self.decay = Decay(config.ema_decay)
+        self.ema = AveragedModel(model, multi_avg_fn=self.decay)
         self.ema.eval()
         fused = self.device.type in ("cpu", "cuda", "mps", "xpu")
         self.optimizer = torch.optim.AdamW(
@@ -138,16 +153,32 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken."""
+        """Go on from where `state_dict` was taken.
+
+        Raises:
+            ValueError, KeyError, RuntimeError: of another network, or no such state. What was
+                loaded until then stays: load another before training.
+        """
+        step = state["step"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step must be a whole number from 0 on, got {step!r}")
         for name in ("model", "ema", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         if state["scaler"]:  # empty where the loss was not scaled, on another GPU perhaps
             self.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
+        for parameter, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape not in ((), parameter.shape):
+                    raise ValueError(
+                        f"{name} must have its weight's shape {tuple(parameter.shape)}, got "
+                        f"{tuple(moment.shape)}"
+                    )
+        self.step = step
 
-    def _average(self, ema: Tensors, now: Tensors, _: Tensor | int) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(ema, now, 1 - decay)
+    def average(self) -> None:
+        """Move the average towards the weights of this step."""
+        self.decay.step = self.step
+        self.ema.update_parameters(self.model)
 
 
 class TrainStep(NamedTuple):
@@ -171,7 +202,8 @@ def train(
 
     Trains `model` in place, on the device it is on; the data move there once where they fit.
     Sample from `step.ema`, the averaged network. Where processes were joined by
-    torch.distributed, each takes its share of every batch.
+    torch.distributed, each takes its share of every batch. Without dropout several take the steps
+    of one, up to rounding. With it they do not: each process draws masks for its own share.
 
     Args:
         model: `(xt, t) -> output`.
@@ -225,7 +257,9 @@ def _train(
         layout = torch.channels_last
         state.model.to(memory_format=layout)  # type: ignore[call-overload]
     losses = _losses(diffusion, config, device)
-    network: Any = torch.compile(state.model) if config.compile else state.model
+    network: Any = state.model if state.compiled is None else state.compiled
+    if config.compile and state.compiled is None:
+        network = torch.compile(network)
     if world() > 1:
         network = DistributedDataParallel(network)
     draw = Draw(
@@ -256,7 +290,7 @@ def _train(
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.step += 1
-        state.ema.update_parameters(state.model)
+        state.average()
         if world() > 1:
             dist.all_reduce(loss)
             loss /= world()
@@ -331,3 +365,15 @@ def pick_precision(model: nn.Module, wanted: Precision) -> torch.dtype:
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )
     return torch.bfloat16 if large and fast else torch.float32
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, out of what compiles it, averages it or spreads it over processes."""
+    inner: Any = network
+    while True:
+        if hasattr(inner, "_orig_mod"):  # of torch.compile, whose class is slow to import
+            inner = inner._orig_mod
+        elif isinstance(inner, (AveragedModel, nn.DataParallel, DistributedDataParallel)):
+            inner = inner.module
+        else:
+            return inner

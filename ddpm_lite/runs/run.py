@@ -7,6 +7,7 @@ float32: each step is drawn from the seed and its number, and all else is in the
 import hashlib
 import json
 import math
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.runs.checkpoints import load_state, save_model, save_state
+from ddpm_lite.runs.checkpoints import about, check_saves, load_state, save_model, save_state
 from ddpm_lite.system.files import written_aside
 from ddpm_lite.system.processes import rank
 from ddpm_lite.training import TrainConfig, TrainState, TrainStep, train
@@ -81,11 +82,13 @@ class Run:
             FloatingPointError: as for `train`; the last good state stays.
             OSError: the disk is full, say; the last good state stays.
         """
+        bare = check_saves(network)  # what could not be saved at the end is refused before any step
         state = TrainState(network, config or TrainConfig())
-        says = _settings(network, diffusion, data, state.config)
+        says = _settings(bare, diffusion, data, state.config)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
             self._restore(state, says)
+            self._repair(state, diffusion, says, note)
             steps = train(network, diffusion, data, state.config, state)
             if rank() > 0:
                 yield from steps
@@ -104,7 +107,10 @@ class Run:
 
     def states(self) -> list[Path]:
         """The states in the folder, the oldest first."""
-        return sorted(self.folder.glob("state-*.pt"))
+        paths = self.folder.glob(
+            "state-*.pt"
+        )  # a cloud drive's "state-00000020 (1).pt" is no state
+        return sorted(path for path in paths if re.fullmatch(r"state-\d{8,}", path.stem))
 
     @property
     def step(self) -> int:
@@ -116,11 +122,19 @@ class Run:
         for path in paths:
             try:
                 saved = load_state(path)
-            except ValueError as error:
+                before = dict(saved["settings"])
+            except (ValueError, KeyError, TypeError) as error:
                 warnings.warn(f"{error}; going back to the state before it", stacklevel=4)
                 continue
-            _compare(path, saved["settings"], says)
-            state.load_state_dict(saved)
+            _compare(path, before, says)
+            try:
+                state.load_state_dict(saved)
+            except Exception as error:  # damage may show in any way
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                warnings.warn(
+                    f"{path} is damaged ({reason}); going back to the state before it", stacklevel=4
+                )
+                continue
             return
         if paths:
             raise ValueError(
@@ -144,10 +158,37 @@ class Run:
             )
         path = self.folder / f"state-{step.step:08d}.pt"
         save_state(path, {**step.state.state_dict(), "settings": says})
-        about = {"step": step.step, "settings": says, **(note or {})}
-        save_model(self.weights, average, diffusion, about)
+        self._save_weights(step.state, diffusion, says, note)
         for old in self.states()[: -self.keep]:
             old.unlink()
+
+    def _save_weights(
+        self,
+        state: TrainState,
+        diffusion: GaussianDiffusion,
+        says: dict[str, Any],
+        note: dict[str, Any] | None,
+    ) -> None:
+        average: Any = state.ema.module
+        noted = {"step": state.step, "settings": says, **(note or {})}
+        save_model(self.weights, average, diffusion, noted)
+
+    def _repair(
+        self,
+        state: TrainState,
+        diffusion: GaussianDiffusion,
+        says: dict[str, Any],
+        note: dict[str, Any] | None,
+    ) -> None:
+        """Write the weights of the restored state where a kill came between the two."""
+        if rank() > 0 or state.step == 0:
+            return
+        try:
+            step = about(self.weights)["about"].get("step")
+        except (FileNotFoundError, ValueError):
+            step = None
+        if step != state.step:
+            self._save_weights(state, diffusion, says, note)
 
     def _logged(self, steps: Iterator[TrainStep], config: TrainConfig) -> Iterator[TrainStep]:
         total, count, start = torch.zeros(()), 0, time.perf_counter()
@@ -174,11 +215,13 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """The log: step, mean loss, learning rate, seconds and images per second of each line."""
         rows = []
-        for line in self.log.read_text().splitlines() if self.log.exists() else []:
+        for line in self.log.read_text(errors="replace").splitlines() if self.log.exists() else []:
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
-                break  # a line that was being written when the run was killed
+                continue  # a line that was being written when the run was killed
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
         return rows
 
     @contextmanager

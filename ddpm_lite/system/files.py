@@ -19,7 +19,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f"{path.name}.part")
     try:
         yield aside
-        with aside.open("rb") as file:
+        with aside.open("r+b") as file:  # Windows syncs only what may be written to
             os.fsync(file.fileno())
         os.replace(aside, path)
     finally:

@@ -1,0 +1,156 @@
+"""Damaged files and runs that were killed between two writes: nothing loads as what it is not."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ddpm_lite import GaussianDiffusion, Run, TrainConfig, UNet, linear_schedule, load, save_model
+from ddpm_lite.runs.checkpoints import load_state, save_state
+from ddpm_lite.system.files import WEIGHTS
+from ddpm_lite.training import TrainState
+
+DIFFUSION = GaussianDiffusion(linear_schedule(10))
+IMAGES = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def network() -> UNet:
+    torch.manual_seed(0)
+    return UNet(8, 1, 8, (1,), blocks=1)
+
+
+def flipped(path: Path, where: int, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[where] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def test_no_flipped_bit_of_weights_loads(tmp_path: Path) -> None:
+    path, chooser = tmp_path / "a.safetensors", random.Random(0)
+    save_model(path, network(), DIFFUSION)
+    whole = path.read_bytes()
+    for _ in range(40):
+        path.write_bytes(whole)
+        flipped(path, chooser.randrange(len(whole)), chooser.randrange(8))
+        with pytest.raises(ValueError, match=r"a\.safetensors"):
+            load(path)
+
+
+def test_no_flipped_bit_of_a_state_loads(tmp_path: Path) -> None:
+    path, chooser = tmp_path / "state-00000001.pt", random.Random(1)
+    save_state(path, {"x": torch.arange(500.0), "n": 3})
+    assert load_state(path)["n"] == 3
+    whole = path.read_bytes()
+    for _ in range(40):
+        path.write_bytes(whole)
+        flipped(path, chooser.randrange(len(whole)), chooser.randrange(8))
+        with pytest.raises(ValueError, match="cut short or damaged"):
+            load_state(path)
+
+
+def test_weights_without_a_checksum_still_load() -> None:
+    load(WEIGHTS / "digits.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # inside torch
+@pytest.mark.usefixtures("as_a_reader")
+def test_weights_of_a_wrapped_network_are_its_own(tmp_path: Path) -> None:
+    bare = network()
+    average = torch.optim.swa_utils.AveragedModel(bare)
+    for i, wrapped in enumerate((torch.compile(bare), average, torch.nn.DataParallel(bare))):
+        save_model(tmp_path / f"{i}.safetensors", wrapped, DIFFUSION)
+        loaded, _ = load(tmp_path / f"{i}.safetensors")
+        for mine, theirs in zip(loaded.parameters(), bare.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+    with pytest.raises(TypeError, match="network must be a UNet, got Linear"):
+        next(Run(tmp_path / "run").train(torch.nn.Linear(2, 2), DIFFUSION, IMAGES))  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_no_numbers_do_not_load(tmp_path: Path) -> None:
+    bad = network()
+    torch.nn.init.constant_(bad.conv_in.bias, float("nan"))
+    with pytest.raises(ValueError, match=r"conv_in\.bias must be finite"):
+        save_model(tmp_path / "a.safetensors", bad, DIFFUSION)
+
+
+def test_the_average_is_as_small_as_the_weights(tmp_path: Path) -> None:
+    state = TrainState(network(), TrainConfig())
+    torch.save(state.ema, tmp_path / "ema.pt")
+    torch.save(state.model, tmp_path / "model.pt")
+    sizes = [(tmp_path / name).stat().st_size for name in ("ema.pt", "model.pt")]
+    assert sizes[0] < 1.2 * sizes[1]
+
+
+class Killed(BaseException):
+    pass
+
+
+def walk(folder: Path, steps: int = 6) -> None:
+    config = TrainConfig(steps=steps, batch=2, warmup=1, decay=False)
+    for _ in Run(folder, every=3, log_every=1).train(network(), DIFFUSION, IMAGES, config):
+        pass
+
+
+def test_killed_at_every_write_a_run_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each file takes its place: the same command ends with the same weights."""
+    replace = os.replace
+    walk(tmp_path / "whole")
+    expected = load(tmp_path / "whole" / "model.safetensors")[0].state_dict()
+    rows = [row["step"] for row in Run(tmp_path / "whole").rows()]
+    for after in (False, True):
+        for n in range(100):
+            folder, left = tmp_path / f"{after}-{n}", [n]
+
+            def killed(*paths: Any, after: bool = after, left: list[int] = left) -> None:
+                left[0] -= 1
+                if after or left[0] >= 0:
+                    replace(*paths)
+                if left[0] < 0:
+                    raise Killed
+
+            monkeypatch.setattr(os, "replace", killed)
+            try:
+                walk(folder)
+            except Killed:
+                pass
+            else:
+                monkeypatch.setattr(os, "replace", replace)
+                break
+            monkeypatch.setattr(os, "replace", replace)
+            walk(folder)
+            found = load(folder / "model.safetensors")[0].state_dict()
+            assert all(torch.equal(found[name], x) for name, x in expected.items()), (after, n)
+            assert sorted({row["step"] for row in Run(folder).rows()}) == rows
+        assert n >= 3  # two states and the weights beside each, at least
+
+
+@pytest.mark.parametrize("settings", [None, 3, {}])
+def test_a_state_that_is_no_state_falls_back(tmp_path: Path, settings: Any) -> None:
+    walk(tmp_path)
+    last = max(Run(tmp_path).states())
+    saved = load_state(last)
+    save_state(last, {**saved, "settings": saved["settings"], "optimizer": settings})
+    (tmp_path / "model.safetensors").unlink()
+    shutil.copy(last, tmp_path / f"{last.stem} (1).pt")  # as cloud drives make them
+    with pytest.warns(UserWarning, match="going back to the state before it"):
+        walk(tmp_path)
+    assert load(tmp_path / "model.safetensors")
+
+
+def test_a_bad_line_of_the_log_costs_that_line_alone(tmp_path: Path) -> None:
+    walk(tmp_path)
+    log = tmp_path / "log.jsonl"
+    lines = log.read_bytes().splitlines()
+    log.write_bytes(
+        b"\n".join([lines[0], b"5", b"{}", b"\xff\xfe", b'{"step": ', *lines[1:]]) + b"\n"
+    )
+    assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6]
+    walk(tmp_path, steps=7)
+    assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6, 7]
