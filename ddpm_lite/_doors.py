@@ -132,6 +132,8 @@ def _as(value: Any, kind: Any) -> Any:
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         return int(value) if whole else NotImplemented
     if kind is float:
+        if isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point():
+            return value  # a number of torch's, with its digits
         real = isinstance(value, numbers.Real) and not isinstance(value, bool)
         return (
             float(value)

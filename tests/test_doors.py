@@ -30,6 +30,7 @@ from ddpm_lite import (
     linear_schedule,
     load,
     load_images,
+    reverse_marginals,
     sample,
     spaced_times,
     to_model_range,
@@ -50,6 +51,10 @@ def test_arrays_and_lists_are_tensors() -> None:
     assert_close(
         gaussian_nll([[0.0]], [[1.0]], [[2.0]]), torch.tensor([0.25 + math.log(4 * math.pi) / 2])
     )
+    mean, std = torch.tensor(0.25), torch.tensor(0.5)
+    marginals = reverse_marginals(DIFFUSION.schedule, DIFFUSION.schedule.beta, mean, std)
+    expected = reverse_marginals(DIFFUSION.schedule, DIFFUSION.schedule.beta, 0.25, 0.5)
+    assert_close(marginals[1], expected[1], atol=1e-6, rtol=0)
     assert spaced_times(np.int32(10), np.int64(2)) == [5, 10]
 
 
