@@ -27,7 +27,7 @@ def share_by_train(decay: float, n: int) -> float:
     for step in range(1, n + 1):
         nn.init.constant_(model.weight, float(step == 1))
         state.step = step
-        state.ema.update_parameters(model)
+        state.average()
     return state.ema.module.weight.item()
 
 
