@@ -575,7 +575,13 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 # Mutants that no test can tell from the original, and why.
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "runs.checkpoints",
+        "network.load_state_dict(weights)",
+        "network.load_state_dict(weights, strict=False)",
+    ): "the fit was checked before, without memory",
+}
 
 # Where a file is held by the tests of another too; by its own alone otherwise.
 TESTS = {
@@ -583,6 +589,8 @@ TESTS = {
     "diffusion": ["reverse", "diffusion", "bound"],
     "blocks": ["blocks", "unet"],
     "unet": ["unet", "interop"],
+    "runs.checkpoints": ["checkpoints", "damage"],
+    "runs.run": ["run", "damage"],
     "images.sets": ["sets", "sources"],
     "images.sources": ["sources", "sets"],
 }
