@@ -1,13 +1,23 @@
-"""Files on disk: whole or not there at all."""
+"""Files on disk: whole or not there at all, and one writer at a time."""
 
+import errno
 import os
+import socket
+import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["WEIGHTS", "written_aside"]
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+__all__ = ["WEIGHTS", "locked", "written_aside"]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # trained networks that come with the package
+
+# What a file system answers that knows no locks.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+SOON = 60.0  # seconds within which a holder has long written its name
 
 
 @contextmanager
@@ -22,5 +32,90 @@ def written_aside(path: Path) -> Iterator[Path]:
         with aside.open("r+b") as file:  # Windows syncs only what may be written to
             os.fsync(file.fileno())
         os.replace(aside, path)
+        _sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file `path` as a lock: no other process does until this one leaves, or ends.
+
+    Where the file system knows no locks, what counts is that the file is there. A process of this
+    machine that was killed leaves it behind, and the next one takes it over; whether one of
+    another machine is still running, nobody here can tell.
+
+    Raises:
+        RuntimeError: another process holds it.
+        OSError: the file cannot be written.
+    """
+    lock = _acquired(path)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(path: Path) -> BaseFileLock:
+    new = not path.exists()
+    lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        try:
+            _acquire(lock)
+        except (NotImplementedError, OSError) as error:
+            found_out = isinstance(error, NotImplementedError) or isinstance(lock, SoftFileLock)
+            if not found_out and getattr(error, "errno", None) not in NO_LOCKS:
+                raise
+            if _is_nobodys(path, new):
+                path.unlink(missing_ok=True)
+            lock = SoftFileLock(path, timeout=0, thread_local=False)
+            _acquire(lock)
+    except Timeout:
+        raise RuntimeError(_held(path, soft=isinstance(lock, SoftFileLock))) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OSError(
+            error.errno, f"{path.parent} must be a folder that can be written to: {reason}"
+        ) from error
+    if not isinstance(lock, SoftFileLock):  # which writes by itself who holds it
+        with suppress(OSError):  # Windows lets nobody write to a locked file
+            path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+    return lock
+
+
+def _acquire(lock: BaseFileLock) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it falls back to a soft lock by itself in some cases
+        lock.acquire()
+
+
+def _is_nobodys(path: Path, new: bool) -> bool:
+    """Whether the lock file is only what trying has left, and names no holder."""
+    with suppress(OSError):
+        there = path.stat()
+        return there.st_size == 0 and (new or time.time() - there.st_mtime > SOON)
+    return False
+
+
+def _held(path: Path, soft: bool) -> str:
+    """What to do about a lock that another process holds."""
+    holder = "a process that it does not name"
+    with suppress(OSError, ValueError):
+        pid, host = path.read_text().splitlines()[:2]
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(path.stat().st_mtime))
+        holder = f"process {int(pid)} on {host} since {since}"
+    gone = f"; if that process has ended, remove {path}" if soft else ""
+    return (
+        f"another run is writing to {path.parent}: {path} is held by {holder}. Stop it, or use "
+        f"another folder{gone}"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """See the new name onto the disk too, where a folder can be synced."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
