@@ -1,16 +1,19 @@
 """One process, or several: who they are, what they gather, and how they part."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from ddpm_lite.system.processes import device_note, gather, joined, rank, wait, world
+from ddpm_lite.system import processes
+from ddpm_lite.system.processes import Leaving, device_note, gather, joined, rank, wait, world
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,3 +97,69 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) ->
     done = torchrun(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert [(tmp_path / f"seen-{r}").read_text() for r in (0, 1)] == ["[5, 6, 7, 8]"] * 2
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_keeps_what_was_done_once(number: signal.Signals) -> None:
+    before, kept = [signal.getsignal(n) for n in SIGNALS], []
+    with pytest.raises(KeyboardInterrupt), Leaving(lambda: kept.append("between")):
+        signal.raise_signal(number)
+    assert kept == ["between"]
+
+    def work() -> None:
+        signal.raise_signal(number)
+        kept.append("work")
+
+    leaving = Leaving(lambda: kept.append("after"))
+    with pytest.raises(KeyboardInterrupt), leaving, leaving.whole():
+        work()
+    assert kept == ["between", "work", "after"]
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+
+
+def test_a_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> None:
+        kept.append("begun")
+        signal.raise_signal(signal.SIGINT)
+        kept.append("done")
+
+    kept: list[str] = []
+    with pytest.raises(KeyboardInterrupt), Leaving(slow):
+        signal.raise_signal(signal.SIGINT)
+    assert kept == ["begun"]
+    # torchrun passes on what the terminal has sent already: of several, this is no second one.
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    with pytest.raises(KeyboardInterrupt), Leaving(slow):
+        signal.raise_signal(signal.SIGINT)
+    assert kept == ["begun", "begun", "done"]
+    moments = iter([1.0, 3.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    with pytest.raises(KeyboardInterrupt), Leaving(slow):
+        signal.raise_signal(signal.SIGINT)
+    assert kept == ["begun", "begun", "done", "begun"]
+
+
+def test_other_threads_and_other_handlers_are_left_alone() -> None:
+    def other(number: int, frame: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, other)
+    try:
+        with Leaving(lambda: None):
+            assert signal.getsignal(signal.SIGTERM) is other
+        assert signal.getsignal(signal.SIGTERM) is other
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    done = []
+
+    def elsewhere() -> None:
+        with Leaving(lambda: None) as leaving, leaving.whole():
+            done.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert done == [True]

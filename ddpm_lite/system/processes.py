@@ -1,14 +1,17 @@
 """Several processes at one task, as torchrun starts them, or the only one there is."""
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["device_note", "gather", "joined", "rank", "wait", "world"]
+__all__ = ["Leaving", "device_note", "gather", "joined", "rank", "wait", "world"]
 
 
 def world() -> int:
@@ -72,3 +75,61 @@ def gather(value: Any) -> list[Any]:
         values = [None] * world()
         dist.all_gather_object(values, value)
     return values
+
+
+class Leaving:
+    """Within it, Ctrl-C and SIGTERM first keep what was done, and then are a KeyboardInterrupt.
+
+    A second one interrupts at once. Handlers other than Python's own are left alone, and in
+    another thread than the main one nothing is changed.
+
+    Args:
+        keep: writes what there is; called between pieces of work alone.
+    """
+
+    def __init__(self, keep: Callable[[], None]):
+        self.keep, self.busy, self.asked = keep, False, 0.0
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Leaving":
+        own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in own.items():
+                if signal.getsignal(number) == handler:
+                    self.before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, handler in self.before.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """A piece of work that is done to its end: a signal in it waits."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+        if self.asked:
+            self._leave()
+
+    def _handle(self, number: int, frame: object) -> None:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked = now
+            if not self.busy:
+                self._leave()
+        # Of several processes each hears from torchrun what the terminal has told it already.
+        elif world() == 1 or now - self.asked > 1:
+            raise KeyboardInterrupt
+
+    def _leave(self) -> None:
+        try:
+            self.keep()
+        finally:
+            self.asked = 0.0
+        raise KeyboardInterrupt
