@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddpm_lite import GaussianDiffusion, Run, TrainConfig, UNet, linear_schedule, load, save_model
-from ddpm_lite.runs.checkpoints import load_state, save_state
+from ddpm_lite.runs.checkpoints import about, load_state, save_state
 from ddpm_lite.system.files import WEIGHTS
 from ddpm_lite.training import TrainState
 
@@ -151,6 +151,77 @@ def test_a_bad_line_of_the_log_costs_that_line_alone(tmp_path: Path) -> None:
     log.write_bytes(
         b"\n".join([lines[0], b"5", b"{}", b"\xff\xfe", b'{"step": ', *lines[1:]]) + b"\n"
     )
-    assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6]
-    walk(tmp_path, steps=7)
+    with pytest.warns(UserWarning, match="4 lines are no rows .* the first of them line 2"):
+        assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6]
+    with pytest.warns(UserWarning, match="left out"):
+        walk(tmp_path, steps=7)
     assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("wrong", ["a bit", "the weights", "the step", "the file"])
+def test_weights_that_are_not_the_last_state_s_are_written_again(
+    wrong: str, tmp_path: Path
+) -> None:
+    """The same command on a finished run mends them, whatever is wrong with them."""
+    walk(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    (expected, _), noted = load(weights), about(weights)
+    if wrong == "a bit":
+        flipped(weights, weights.stat().st_size - 100, 3)
+    elif wrong == "the weights":
+        save_model(weights, network(), DIFFUSION, noted["about"])
+    elif wrong == "the step":
+        save_model(weights, expected, DIFFUSION, {**noted["about"], "step": 3})
+    else:
+        weights.write_bytes(b"")
+    walk(tmp_path)
+    found = load(weights)[0].state_dict()
+    assert all(torch.equal(found[name], x) for name, x in expected.state_dict().items())
+    assert about(weights) == noted
+
+
+def test_a_state_with_numbers_that_are_none_falls_back(tmp_path: Path) -> None:
+    walk(tmp_path)
+    last = max(Run(tmp_path).states())
+    saved = load_state(last)
+    saved["model"]["conv_in.bias"][0] = float("inf")
+    save_state(last, saved)
+    with pytest.warns(UserWarning, match=r"state-00000006\.pt .*conv_in\.bias must be finite"):
+        walk(tmp_path)
+
+
+def test_the_only_good_state_outlives_a_damaged_newer_one(tmp_path: Path) -> None:
+    """One state is kept; the newest is damaged, and the run goes on from the older one."""
+    run, config = Run(tmp_path, every=4, keep=1), TrainConfig(steps=12, batch=2, warmup=1)
+    list(run.train(network(), DIFFUSION, IMAGES, TrainConfig(steps=4, batch=2, warmup=1)))
+    (tmp_path / "state-00000012.pt").write_bytes(b"damaged")
+    steps = run.train(network(), DIFFUSION, IMAGES, config)
+    with pytest.warns(UserWarning, match="going back to the state before it"):
+        seen = [next(steps).step for _ in range(5)]
+    assert seen == [5, 6, 7, 8, 9]
+    assert (tmp_path / "state-00000008.pt").exists()
+    steps.close()
+    with pytest.warns(UserWarning, match="no training state"):  # for as long as it is there
+        assert [s.step for s in run.train(network(), DIFFUSION, IMAGES, config)] == [10, 11, 12]
+    assert run.states() == [tmp_path / "state-00000012.pt"]
+
+
+def test_states_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["state-99999999.pt", "state-100000000.pt"]
+    for name in [
+        *names,
+        "state-1.pt",
+        "state-00000020 (1).pt",
+        "state-\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661.pt",
+    ]:
+        (tmp_path / name).touch()
+    assert [path.name for path in Run(tmp_path).states()] == names
+    assert Run(tmp_path).step == 100_000_000
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path: Path) -> None:
+    walk(tmp_path)
+    for name in ("state-00000005.pt.part", "log.jsonl.part", "model.safetensors.part", "mine.part"):
+        (tmp_path / name).touch()
+    walk(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.part")] == ["mine.part"]

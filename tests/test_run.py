@@ -1,6 +1,8 @@
 """Runs in a folder: killed, cut short, doubled or changed, nothing is lost and nothing is mixed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_schedule
-from ddpm_lite.runs.checkpoints import about, load, load_state
+from ddpm_lite.runs import run as runs
+from ddpm_lite.runs.checkpoints import about, load, load_state, save_state
 from ddpm_lite.runs.run import Run
-from tests.killed import CONFIG, go
+from tests.killed import BEAT, CONFIG, SHORT, go, go_short
 
 DATA = digits()[0][:64]
 DIFFUSION = GaussianDiffusion(linear_schedule())
@@ -63,6 +66,144 @@ def test_killed_twenty_times_it_is_the_run_that_never_stopped(tmp_path: Path) ->
     steps = [row["step"] for row in Run(killed).rows()]
     assert steps == list(range(5, CONFIG.steps + 1, 5))
     assert not list(killed.glob("*.part"))
+
+
+def test_killed_before_every_change_to_the_disk_nothing_is_missing(tmp_path: Path) -> None:
+    """Before each file is opened, takes its place or goes; then the same command ends the same."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.killed", str(tmp_path / "killed")],
+        cwd=Path(__file__).parents[1], check=True, timeout=500,
+    )  # fmt: skip
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    go_short(tmp_path / "whole")
+    torch.set_num_threads(threads)
+    folders = list((tmp_path / "killed").iterdir())
+    assert len(folders) > 20
+    for folder in folders:
+        assert states(folder) == states(tmp_path / "whole") == ["state-00000007.pt"]
+        one, two = end_of(folder), end_of(tmp_path / "whole")
+        assert same(one, two), folder
+        weights = load(folder / "model.safetensors")[0].state_dict()
+        ema = {k.removeprefix("module."): x for k, x in one["ema"].items() if k != "n_averaged"}
+        assert same(dict(weights), ema), folder
+        assert about(folder / "model.safetensors")["about"]["step"] == SHORT.steps
+        one, two = (
+            [(row["step"], row["loss"]) for row in Run(f, **BEAT).rows()]
+            for f in (folder, tmp_path / "whole")
+        )
+        assert one == two, folder
+        assert [step for step, _ in one] == [2, 4, 6, 7]
+        assert not list(folder.glob("*.part"))
+
+
+def test_the_weights_are_written_before_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees a finished state may take the weights beside it."""
+    written, replace = [], os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda *paths: (written.append(Path(paths[1]).name), replace(*paths))
+    )
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=2, batch=8)))
+    assert written == ["model.safetensors", "state-00000002.pt"]
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+@SIGNALS
+@pytest.mark.parametrize("where", ["in a step", "between steps"])
+def test_a_signal_keeps_the_state(where: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Wherever it comes, the state of a whole step is kept, and the end is the same."""
+    config, calls = TrainConfig(steps=7, batch=8), 0
+
+    def hook(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4 and where == "in a step":
+            signal.raise_signal(number)
+
+    network = small(dropout=0.2)
+    network.middle_in.register_forward_hook(hook)
+
+    def go_on() -> None:
+        for step in Run(tmp_path / "one").train(network, DIFFUSION, DATA, config):
+            if step.step == 4:
+                signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert states(tmp_path / "one") == ["state-00000004.pt"]
+    assert about(tmp_path / "one" / "model.safetensors")["about"]["step"] == 4
+    for name in ("one", "two"):
+        list(Run(tmp_path / name).train(small(dropout=0.2), DIFFUSION, DATA, config))
+    assert same(end_of(tmp_path / "one"), end_of(tmp_path / "two"))
+
+
+def test_a_second_signal_keeps_nothing(tmp_path: Path) -> None:
+    def hook(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    steps = Run(tmp_path).train(network := small(), DIFFUSION, DATA, TrainConfig(steps=7, batch=8))
+    next(steps)
+    for block in (network.middle_in, network.middle_out):
+        block.register_forward_hook(hook)
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert states(tmp_path) == []
+
+
+def test_another_number_of_processes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(steps=2, batch=8)
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, config))
+    monkeypatch.setattr(runs, "world", lambda: 3)
+    with pytest.warns(UserWarning, match="from 1 processes, and 3 go on: .* other masks"):
+        list(Run(tmp_path).train(small(), DIFFUSION, DATA, config))
+    path = tmp_path / "state-00000002.pt"
+    old = load_state(path)
+    del old["processes"], old["log"]  # as states were before they said so
+    save_state(path, old)
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
+
+
+def test_a_row_is_a_mean_over_a_stop_too(tmp_path: Path) -> None:
+    config, losses = TrainConfig(steps=6, batch=8), []
+    for stop in (2, 5, 6):
+        for step in Run(tmp_path, log_every=3).train(small(), DIFFUSION, DATA, config):
+            losses.append(step.loss.item())
+            if step.step == stop:
+                break
+    rows = [row["loss"] for row in Run(tmp_path).rows()]
+    assert rows == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], rel=1e-6)
+
+
+def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(TypeError, match="PosixPath is not JSON serializable"):
+        list(Run(folder).train(small(), DIFFUSION, DATA, note={"data": tmp_path}))
+    with pytest.raises(ValueError, match=r"images must lie in \[-1, 1\]"):
+        list(Run(folder).train(small(), DIFFUSION, 3 * DATA))
+    changed = small()
+    changed.conv_out = nn.Conv2d(8, 3, 3)
+    with pytest.raises(ValueError, match=r"(?s)that its configuration gives it: .*conv_out"):
+        list(Run(folder).train(changed, DIFFUSION, DATA))
+    assert not folder.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # inside torch
+@pytest.mark.usefixtures("as_a_reader")
+def test_a_compiled_network_trains_into_weights_that_load(tmp_path: Path) -> None:
+    compiled = torch.compile(small(), backend="eager")
+    config = TrainConfig(steps=2, batch=8)
+    *_, last = Run(tmp_path).train(compiled, DIFFUSION, DATA, config)
+    network, _ = load(tmp_path / "model.safetensors")
+    assert same(dict(network.state_dict()), dict(last.ema.module.state_dict()))
+    list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
 
 
 def test_the_average_is_what_is_kept_to_sample_from(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ before there was one still load.
 import hashlib
 import json
 import os
+import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -159,6 +160,8 @@ def load_state(path: Path) -> dict[str, Any]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damage may show in any way
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch would advise to run what is in it
+            reason = "it holds more than tensors and numbers"
         raise ValueError(
             f"{path} is no training state, or cut short or damaged ({reason}); nothing in it was "
             "run"

@@ -1,29 +1,40 @@
 """A training run in a folder: stop it at any moment, run the same command again, and it goes on.
 
 The run that was stopped ends with the same weights as one that never was, bit for bit on a CPU in
-float32: each step is drawn from the seed and its number, and all else is in the last state.
+float32 with as many processes: each step is drawn from the seed and its number, and all else is in
+the last state. With another number of processes it is the same up to rounding without dropout, and
+another run with it, since each process draws masks for its own share; a warning says so.
 """
 
 import hashlib
 import json
 import math
+import os
 import re
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from torch import Tensor
+from torch import Tensor, nn
 
+from ddpm_lite.batches import take_data
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.runs.checkpoints import about, check_saves, load_state, save_model, save_state
-from ddpm_lite.system.files import written_aside
-from ddpm_lite.system.processes import rank
+from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.runs.checkpoints import (
+    about,
+    check_saves,
+    load,
+    load_state,
+    save_model,
+    save_state,
+)
+from ddpm_lite.system.files import locked, written_aside
+from ddpm_lite.system.processes import Leaving, rank, world
 from ddpm_lite.training import TrainConfig, TrainState, TrainStep, train
 from ddpm_lite.unet import UNet
 
@@ -60,94 +71,136 @@ class Run:
 
     def train(
         self,
-        network: UNet,
+        network: nn.Module,
         diffusion: GaussianDiffusion,
-        data: Tensor,
+        data: Tensor | ImageSet,
         config: TrainConfig | None = None,
         note: dict[str, Any] | None = None,
     ) -> Iterator[TrainStep]:
         """Like `train`, going on from the folder's last state and writing as it goes.
 
-        Where the caller stops early, the state at that step is written too. Of several processes
-        the first writes; all read the folder.
+        Where the caller stops early, or Ctrl-C or SIGTERM stops it, the state at that step is
+        written too; a second Ctrl-C leaves at once. Of several processes the first writes; all
+        read the folder.
 
         Args:
-            network, diffusion, data, config: as for `train`.
+            network: a `UNet`, compiled or not.
+            diffusion, data, config: as for `train`.
             note: what else the weights should say of themselves.
 
         Raises:
             RuntimeError: another run is writing to the folder.
+            TypeError: a network that is no `UNet`, or a note that JSON cannot say.
             ValueError: the folder's run was begun with other settings or data, or none of its
-                states can be read; as for `train`.
+                states can be read; weights that `load` could not read; as for `train`.
             FloatingPointError: as for `train`; the last good state stays.
             OSError: the disk is full, say; the last good state stays.
+            KeyboardInterrupt: Ctrl-C or SIGTERM.
         """
         bare = check_saves(network)  # what could not be saved at the end is refused before any step
+        data = take_data(data, diffusion.levels)
         state = TrainState(network, config or TrainConfig())
         says = _settings(bare, diffusion, data, state.config)
+        noted = {"settings": says, **(note or {})}
+        json.dumps(noted)  # raises what the first save would
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        if rank() > 0:  # the first process decides when to leave
             self._restore(state, says)
-            self._repair(state, diffusion, says, note)
-            steps = train(network, diffusion, data, state.config, state)
-            if rank() > 0:
-                yield from steps
-                return
-            self._cut_log(state.step)
-            try:
-                for step in self._logged(steps, state.config):
-                    last = step
-                    if step.step % self.every == 0 or step.step == state.config.steps:
-                        self._save(step, diffusion, says, note)
-                    yield step
-            except GeneratorExit:
-                if last.step % self.every:
-                    self._save(last, diffusion, says, note)
-                raise
+            with Leaving(lambda: None) as leaving, leaving.whole():
+                yield from train(bare, diffusion, data, state.config, state)
+            return
+        with locked(self.folder / ".lock"):
+            mean = _Mean(self._restore(state, says))
+            steps = train(bare, diffusion, data, state.config, state)
+            self._clear(state.step)
+            kept, step = state.step, None
+            if kept and not self._has_weights(kept, state.ema.module):
+                save_model(self.weights, state.ema, diffusion, {"step": kept, **noted})
+
+            def keep() -> None:
+                nonlocal kept
+                if step is not None and step.step != kept:
+                    self._save(step, diffusion, noted, mean)
+                    kept = step.step
+
+            with Leaving(keep) as leaving:
+                try:
+                    while True:
+                        with leaving.whole():
+                            step = next(steps, None)
+                            if step is None:
+                                return
+                            self._log(step, mean)
+                            if step.step % self.every == 0 or step.step == state.config.steps:
+                                keep()
+                        yield step
+                except GeneratorExit:
+                    with leaving.whole():
+                        keep()
+                    raise
 
     def states(self) -> list[Path]:
-        """The states in the folder, the oldest first."""
-        paths = self.folder.glob(
-            "state-*.pt"
-        )  # a cloud drive's "state-00000020 (1).pt" is no state
-        return sorted(path for path in paths if re.fullmatch(r"state-\d{8,}", path.stem))
+        """The states in the folder, the oldest first; files of other names are none."""
+        return sorted(filter(_step_of, self.folder.glob("state-*.pt")), key=_step_of)
 
     @property
     def step(self) -> int:
         """The step of the last state; 0 where there is none."""
-        return max((int(path.stem.removeprefix("state-")) for path in self.states()), default=0)
+        return max(map(_step_of, self.states()), default=0)
 
-    def _restore(self, state: TrainState, says: dict[str, Any]) -> None:
+    def _restore(self, state: TrainState, says: dict[str, Any]) -> dict[str, Any] | None:
+        """Load the last good state; what it says of the log."""
         paths = self.states()[::-1]
         for path in paths:
             try:
                 saved = load_state(path)
-                before = dict(saved["settings"])
-            except (ValueError, KeyError, TypeError) as error:
-                warnings.warn(f"{error}; going back to the state before it", stacklevel=4)
-                continue
-            _compare(path, before, says)
-            try:
-                state.load_state_dict(saved)
+                different = _differences(saved["settings"], says)
+                if not different:
+                    state.load_state_dict(saved)
+                    _check_finite(state)
+            except torch.OutOfMemoryError:  # of a GPU: the file is not to blame
+                raise
             except Exception as error:  # damage may show in any way
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                warnings.warn(
-                    f"{path} is damaged ({reason}); going back to the state before it", stacklevel=4
-                )
+                told = str(error) if isinstance(error, ValueError) else repr(error)
+                told = told if str(path) in told else f"{path} cannot be gone on from ({told})"
+                warnings.warn(f"{told}; going back to the state before it", stacklevel=4)
                 continue
-            return
+            if different:
+                raise ValueError(
+                    f"{self.folder} holds a run with other settings: {'; '.join(different)}. Use "
+                    "them again to go on, or another folder"
+                )
+            before = saved.get("processes", world())
+            if before != world():
+                warnings.warn(
+                    f"{path} is from {before} processes, and {world()} go on: the same run up to "
+                    "rounding without dropout, and with other masks where there is some",
+                    stacklevel=4,
+                )
+            return saved.get("log")
         if paths:
             raise ValueError(
                 f"none of the {len(paths)} states in {self.folder} can be read: take them away to "
                 "begin again, or use another folder"
             )
+        return None
+
+    def _has_weights(self, step: int, average: nn.Module) -> bool:
+        """Whether the weights are whole, and those of this state."""
+        try:
+            theirs = load(self.weights)[0].state_dict()
+            noted = about(self.weights)["about"].get("step")
+        except (FileNotFoundError, ValueError):
+            return False
+        ours = average.state_dict()
+        return (
+            noted == step
+            and theirs.keys() == ours.keys()
+            and all(torch.equal(theirs[name], x.cpu()) for name, x in ours.items())
+        )
 
     def _save(
-        self,
-        step: TrainStep,
-        diffusion: GaussianDiffusion,
-        says: dict[str, Any],
-        note: dict[str, Any] | None,
+        self, step: TrainStep, diffusion: GaussianDiffusion, noted: dict[str, Any], mean: "_Mean"
     ) -> None:
         average: Any = step.ema.module
         finite = torch.stack([p.isfinite().all() for p in average.parameters()]).all()
@@ -156,95 +209,103 @@ class Run:
                 f"the loss is {step.loss.item()} at step {step.step}, or the weights are not "
                 f"finite; the last good state is kept. Try a smaller lr than {step.state.config.lr}"
             )
-        path = self.folder / f"state-{step.step:08d}.pt"
-        save_state(path, {**step.state.state_dict(), "settings": says})
-        self._save_weights(step.state, diffusion, says, note)
-        for old in self.states()[: -self.keep]:
+        # The weights first: a state that is there has its weights beside it.
+        save_model(self.weights, average, diffusion, {"step": step.step, **noted})
+        more = {"settings": noted["settings"], "processes": world(), "log": mean.state_dict()}
+        save_state(self._state(step.step), {**step.state.state_dict(), **more})
+        self._drop_old(step.step)
+
+    def _state(self, step: int) -> Path:
+        return self.folder / f"state-{step:08d}.pt"
+
+    def _drop_old(self, step: int) -> None:
+        """Keep the last states up to this step; a later one is damaged, and will be made again."""
+        good = [path for path in self.states() if _step_of(path) <= step]
+        for old in good[: -self.keep]:
             old.unlink()
 
-    def _save_weights(
-        self,
-        state: TrainState,
-        diffusion: GaussianDiffusion,
-        says: dict[str, Any],
-        note: dict[str, Any] | None,
-    ) -> None:
-        average: Any = state.ema.module
-        noted = {"step": state.step, "settings": says, **(note or {})}
-        save_model(self.weights, average, diffusion, noted)
+    def _clear(self, step: int) -> None:
+        """Finish what a kill has left half done, at the state that the run goes on from."""
+        for name in ("state-*.pt", "model.safetensors", "log.jsonl"):
+            for part in self.folder.glob(f"{name}.part"):
+                part.unlink()
+        self._drop_old(step)
+        if self.log.exists():
+            kept = [row for row in self.rows() if row["step"] <= step]
+            with written_aside(self.log) as aside:
+                aside.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
-    def _repair(
-        self,
-        state: TrainState,
-        diffusion: GaussianDiffusion,
-        says: dict[str, Any],
-        note: dict[str, Any] | None,
-    ) -> None:
-        """Write the weights of the restored state where a kill came between the two."""
-        if rank() > 0 or state.step == 0:
+    def _log(self, step: TrainStep, mean: "_Mean") -> None:
+        config = step.state.config
+        mean.add(step.loss)
+        if step.step % self.log_every and step.step != config.steps:
             return
-        try:
-            step = about(self.weights)["about"].get("step")
-        except (FileNotFoundError, ValueError):
-            step = None
-        if step != state.step:
-            self._save_weights(state, diffusion, says, note)
-
-    def _logged(self, steps: Iterator[TrainStep], config: TrainConfig) -> Iterator[TrainStep]:
-        total, count, start = torch.zeros(()), 0, time.perf_counter()
-        for step in steps:
-            total, count = total.to(step.loss) + step.loss, count + 1
-            if step.step % self.log_every == 0 or step.step == config.steps:
-                loss = (total / count).item()
-                seconds = time.perf_counter() - start
-                row = {"step": step.step, "loss": loss, "lr": step.state.rate}
-                row |= {"seconds": seconds, "images_per_second": count * config.batch / seconds}
-                with self.log.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                total, count, start = torch.zeros(()), 0, time.perf_counter()
-            yield step
-
-    def _cut_log(self, step: int) -> None:
-        """Drop what was logged after the state that the run goes on from."""
-        if not self.log.exists():
-            return
-        kept = [row for row in self.rows() if row["step"] <= step]
-        with written_aside(self.log) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        seconds = time.perf_counter() - mean.start
+        row = {"step": step.step, "loss": mean.value, "lr": step.state.rate, "seconds": seconds}
+        row["images_per_second"] = mean.here * config.batch / seconds
+        with self.log.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # the state that follows does not count these steps again
+        mean.clear()
 
     def rows(self) -> list[dict[str, Any]]:
         """The log: step, mean loss, learning rate, seconds and images per second of each line."""
-        rows = []
-        for line in self.log.read_text(errors="replace").splitlines() if self.log.exists() else []:
-            try:
+        if not self.log.exists():
+            return []
+        lines = self.log.read_bytes().split(b"\n")
+        rows, bad = [], []
+        for number, line in enumerate(lines, start=1):
+            row = None
+            with suppress(ValueError, RecursionError):
                 row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # a line that was being written when the run was killed
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
+            if isinstance(row, dict) and type(row.get("step")) is int:
                 rows.append(row)
+            elif number < len(lines):  # the last is empty, or was being written when it was killed
+                bad.append(number)
+        if bad:
+            warnings.warn(
+                f"{self.log}: {len(bad)} lines are no rows of a log and are left out, the "
+                f"first of them line {bad[0]}",
+                stacklevel=2,
+            )
         return rows
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if rank() > 0:
-            yield
-            return
-        # The system lets go of it when the process ends, however it ends.
-        lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RuntimeError(
-                f"another run is writing to {self.folder}: stop it, or use another folder"
-            ) from None
-        except NotImplementedError:
-            warnings.warn(
-                f"{self.folder} cannot be locked: see that no other run uses it", stacklevel=4
-            )
-        try:
-            yield
-        finally:
-            lock.release()
+
+class _Mean:
+    """The mean loss since the last line of the log, from whichever process began it."""
+
+    def __init__(self, saved: dict[str, Any] | None):
+        self.clear()
+        if saved is not None:
+            self.total, self.count = torch.as_tensor(saved["total"]), int(saved["count"])
+
+    def clear(self) -> None:
+        self.total, self.count, self.here = torch.zeros(()), 0, 0
+        self.start = time.perf_counter()
+
+    def add(self, loss: Tensor) -> None:
+        self.total = self.total.to(loss) + loss
+        self.count, self.here = self.count + 1, self.here + 1
+
+    @property
+    def value(self) -> float:
+        return (self.total / self.count).item()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total.cpu(), "count": self.count}
+
+
+def _step_of(path: Path) -> int:
+    """The step that a state's name tells; 0 for a name that no run gives."""
+    found = re.fullmatch(r"state-(\d{8,})\.pt", path.name, re.ASCII)
+    return int(found[1]) if found else 0
+
+
+def _check_finite(state: TrainState) -> None:
+    for name, x in state.model.state_dict().items():
+        if not x.isfinite().all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
 def _settings(
@@ -264,7 +325,7 @@ def _settings(
     return json.loads(json.dumps(says))
 
 
-def _compare(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     different = []
     for part, settings in now.items():
         for name, value in settings.items():
@@ -272,8 +333,4 @@ def _compare(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
             falls = name == "steps" and now["training"]["decay"]
             if old != value and (falls or part != "training" or name not in FREE):
                 different.append(f"{part} {name} was {old!r} and is {value!r}")
-    if different:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings: {'; '.join(different)}. Use them "
-            "again to go on, or another folder"
-        )
+    return different
