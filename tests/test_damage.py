@@ -190,6 +190,16 @@ def test_a_state_with_numbers_that_are_none_falls_back(tmp_path: Path) -> None:
         walk(tmp_path)
 
 
+@pytest.mark.parametrize("step", [-1, 2.5, "6", None])
+def test_a_state_of_no_step_falls_back(tmp_path: Path, step: Any) -> None:
+    walk(tmp_path)
+    last = max(Run(tmp_path).states())
+    save_state(last, {**load_state(last), "step": step})
+    with pytest.warns(UserWarning, match=rf"step must be a whole number from 0 on, got {step!r}"):
+        walk(tmp_path)
+    assert load_state(last)["step"] == 6
+
+
 def test_the_only_good_state_outlives_a_damaged_newer_one(tmp_path: Path) -> None:
     """One state is kept; the newest is damaged, and the run goes on from the older one."""
     run, config = Run(tmp_path, every=4, keep=1), TrainConfig(steps=12, batch=2, warmup=1)
