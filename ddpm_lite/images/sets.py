@@ -1,5 +1,6 @@
 """Any set of images for training: one uint8 tensor, from a name, a folder or parquet files."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -160,7 +161,7 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
             bad.append(f"{where} ({reason(error)})")
             continue
         if not first:
-            images, first = np.empty((count, *pixels.shape), np.uint8), where
+            images, first = _room(count, pixels.shape), where
         if pixels.shape != images.shape[1:]:
             raise ValueError(_difference(first, images.shape[1:], where, pixels.shape))
         images[i] = pixels
@@ -170,6 +171,16 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
             f"{len(bad)} of {count} images cannot be read: {', '.join(bad[:NAMED])}{more}"
         )
     return torch.from_numpy(images)
+
+
+def _room(count: int, shape: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
+    try:
+        return np.empty((count, *shape), np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(
+            f"{count} images of {shape[2]} x {shape[1]} need {count * math.prod(shape) / 1e9:.0f} "
+            "GB of memory; a smaller size takes less (--size)"
+        ) from error
 
 
 def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndarray, "C H W"]:
@@ -196,10 +207,12 @@ def _difference(first: str, shape: tuple[int, ...], where: str, other: tuple[int
     if shape[1:] != other[1:]:
         return (
             f"images must be of one size, but {first} is {shape[2]} x {shape[1]} and {where} is "
-            f"{other[2]} x {other[1]}; size={min(*shape[1:], *other[1:])} crops and resizes all"
+            f"{other[2]} x {other[1]}; size={min(*shape[1:], *other[1:])} crops and resizes "
+            "all (--size)"
         )
     kinds = {1: "grey", 3: "in colour"}
     return (
         f"images must be all grey or all in colour, but {first} is {kinds[shape[0]]} and {where} "
-        f"is {kinds[other[0]]}; channels=1 or channels=3 makes them alike"
+        f"is {kinds[other[0]]}; channels=1 or channels=3 makes them alike (--channels 1 or "
+        "--channels 3)"
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
@@ -203,7 +204,10 @@ def evaluate(
     check_counts(0, seed=seed, samples=samples)
     if samples:
         check_counts(GROUPS, samples=samples)
-    elif given := _given(reference=reference, features=features, steps=steps, eta=eta):
+    elif given := _given(
+        reference=reference, features=features, steps=steps, eta=eta,
+        sampler=None if sampler == "ddpm" else sampler,
+    ):  # fmt: skip
         raise ValueError(f"{given} is about samples, and none are drawn: give --samples too")
     if out:
         check_file(out)
@@ -318,7 +322,8 @@ def _file(weights: str) -> str | Path:
     if not Path(weights).is_dir():
         return weights
     if weights in shipped():
-        print(f"{weights} are the weights that come along; for the folder write ./{weights}")
+        hint = f"{weights} are the weights that come along; for the folder write ./{weights}"
+        print(hint, file=sys.stderr)
         return weights
     return Path(weights) / "model.safetensors"
 
