@@ -52,6 +52,7 @@ def refused(words: str, *more: str) -> str:
         ("train digits --keep 0", "keep must be at least 1, got 0"),
         ("train digits --drop-label 0.2", "trains without labels, got 0.2"),
         ("train digits --size 9999", "size must be a multiple of 2"),
+        ("train digits --size 99999998", "MemoryError: 1498 images of 99999998 x 99999998 need"),
         ("evaluate small.safetensors --samples 5", "samples must be at least 10, got 5"),
         ("evaluate small.safetensors --samples -5", "samples must be at least 0, got -5"),
         ("evaluate small.safetensors --images -1", "images must be at least 2, got -1"),

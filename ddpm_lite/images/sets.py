@@ -1,6 +1,7 @@
 """Any set of images for training: one uint8 tensor, from a name, a folder or parquet files."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -82,6 +83,7 @@ def load_images(
         ValueError: size < 1 or channels other than 1 and 3; an unknown name or split; images
             that cannot be read, or are not alike in size or channels; parquet that cannot be
             read or has no images; splits side by side with something else.
+        MemoryError: more images, or larger ones, than the machine's memory holds.
     """
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
@@ -101,6 +103,8 @@ def load_images(
         column, table = image_column(parts[split], name)
         labels = _labels(table)
         rows, count = _rows(table.select_columns(column), column), len(table)
+    if size is not None:
+        _room(count, (channels or 1, size, size))  # before any image is decoded
     images = _stack(_bar(rows, count) if progress else rows, count, size, channels)
     return ImageSet(images, labels, levels, name, split)
 
@@ -174,13 +178,21 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
 
 
 def _room(count: int, shape: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
-    try:
-        return np.empty((count, *shape), np.uint8)
-    except (MemoryError, ValueError) as error:
+    """An array for all the images, if this machine's memory is as large."""
+    need = count * math.prod(shape)
+    if need > _memory():
         raise MemoryError(
-            f"{count} images of {shape[2]} x {shape[1]} need {count * math.prod(shape) / 1e9:.0f} "
-            "GB of memory; a smaller size takes less (--size)"
-        ) from error
+            f"{count} images of {shape[2]} x {shape[1]} need {need / 1e9:.0f} GB of memory, and "
+            f"there are {_memory() / 1e9:.0f} GB; a smaller size takes less (--size)"
+        )
+    return np.empty((count, *shape), np.uint8)
+
+
+def _memory() -> float:
+    """Bytes in this machine; without a bound where it does not say."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndarray, "C H W"]:

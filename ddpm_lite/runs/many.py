@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ddpm_lite._doors import door
 from ddpm_lite.batches import derive_seed
 from ddpm_lite.bound import elbo
 from ddpm_lite.diffusion import GaussianDiffusion
@@ -20,6 +21,7 @@ from ddpm_lite.system.processes import gather, rank, world
 __all__ = ["Codelength", "codelength", "draw"]
 
 
+@door
 def draw(
     diffusion: GaussianDiffusion,
     network: nn.Module,
@@ -44,6 +46,7 @@ def draw(
         progress: show a bar of batches, in the first process.
 
     Raises:
+        TypeError: an argument of another kind.
         ValueError: n or batch below 1; as the sampler.
     """
     device = next(network.parameters()).device
@@ -92,6 +95,7 @@ class Codelength:
         )
 
 
+@door
 def codelength(
     diffusion: GaussianDiffusion,
     network: nn.Module,
@@ -110,6 +114,8 @@ def codelength(
         progress: show a bar of images, in the first process.
 
     Raises:
+        TypeError: images that are no tensor, such as a set or a loader: `to_model_range` makes
+            one of a set's images.
         ValueError: fewer than two images, or as `elbo`.
     """
     if len(x0) < 2:
