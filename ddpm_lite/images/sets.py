@@ -59,7 +59,8 @@ def load_images(
     - A folder of images. Folders in it named train, validation, valid, val or test are its
       splits. Any others, if two or more at one depth, are its classes, numbered in the order of
       their names. What begins with a dot, and folders that begin with two underscores, are
-      passed over.
+      passed over; links are followed. Other files are named in a warning, and those that may
+      hold images too, such as a .zip, in an error.
     - A parquet file, or a folder of them, with images as the hub stores them (a column of bytes
       and path; the first counts) and perhaps integers in a column `label`. Splits are told by
       the files' names (train.parquet, test-00000-of-00001.parquet) or by their folders'
@@ -192,7 +193,7 @@ def _memory() -> float:
     """Bytes in this machine; without a bound where it does not say."""
     if not hasattr(os, "sysconf"):
         return math.inf
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndarray, "C H W"]:
