@@ -6,7 +6,7 @@
 /** @returns {Record<string, Known>} */
 export function knownModels() {
   const page = /** @type {{ ddpmModels?: Record<string, Known> }} */ (globalThis);
-  page.ddpmModels ??= {};
+  page.ddpmModels ??= Object.create(null); // "constructor" and "__proto__" are names like others
   return page.ddpmModels;
 }
 
