@@ -314,9 +314,9 @@ class UNet(nn.Module):
         expected = (self.channels, self.size, self.size)
         if xt.shape[1:] != expected:
             raise ValueError(
-                f"expected images of shape {expected}, square and of the network's size and "
-                f"channels, got {tuple(xt.shape[1:])}; load_images(..., size={self.size}) crops "
-                "and resizes"
+                f"expected images of shape {expected}, got {tuple(xt.shape[1:])}: square ones, of "
+                f"the size and channels of the network; load_images(..., size={self.size}, "
+                f"channels={self.channels}) makes them so"
             )
         rows = (len(xt),)
         shapes = (("t", t, rows), ("x0_hat", x0_hat, xt.shape), ("labels", labels, rows))
