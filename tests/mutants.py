@@ -572,7 +572,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("every[:, 3].std() / len(every) ** 0.5", "every[:, 3].std()"),
         ("number * batch, min(n, (number + 1) * batch)", "number, min(n, (number + 1) * batch)"),
         ("derive_seed(seed, row, 0)) for row in rows]", "derive_seed(seed, row - rows[0], 0)) for row in rows]"),
-        ("derive_seed(seed, row, 0)) for row in rows]", "derive_seed(row, seed, 0)) for row in rows]"),
+        ("derive_seed(seed, row, 0)) for row in rows]", "derive_seed(seed + row, 0, 0)) for row in rows]"),
         ("derive_seed(seed, row, 0)) for row in rows]", "seed + row) for row in rows[:1] * len(rows)]"),
         ("own.normal_(generator=generator)", "own.uniform_(generator=generator)"),
         ("own.normal_(generator=generator)", "own.normal_()"),
