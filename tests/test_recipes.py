@@ -56,3 +56,11 @@ def test_fewer_steps_rescale_the_linear_schedule() -> None:
     for T in (50, 1000, 2000):
         last = DiffusionConfig(T=T).make(256).schedule.alpha_bar[-1]
         assert last == pytest.approx(linear_schedule().alpha_bar[-1].item(), rel=1e-6)
+
+
+def test_a_linear_schedule_has_ends_of_its_own_and_others_none() -> None:
+    beta = DiffusionConfig(beta_start=2e-4, beta_end=0.03).make(256).schedule.beta
+    assert (beta[1].item(), beta[-1].item()) == pytest.approx((2e-4, 0.03))
+    for name, value in (("beta_start", 2e-4), ("beta_end", 0.03)):
+        with pytest.raises(ValueError, match=f"{name} is of a linear schedule.* got {value}"):
+            DiffusionConfig("sigmoid", **{name: value})

@@ -278,3 +278,23 @@ def test_a_folder_is_trained_on(offline: Path) -> None:
     steps = list(train(network, diffusion, found.images, TrainConfig(steps=3, batch=4)))
     assert all(step.loss.isfinite() for step in steps)
     assert len(steps) == 3
+
+
+def test_more_than_the_memory_holds(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ddpm_lite.images import sets
+
+    for i in range(5):
+        save(offline / f"{i}.png", random(8, 8, 3))
+    assert sets._memory() > 1e8
+    monkeypatch.setattr(sets, "_memory", lambda: 5 * 192.0)
+    assert len(load_images(offline).images) == 5
+    monkeypatch.setattr(sets, "_memory", lambda: 5 * 192.0 - 1)
+    with pytest.raises(MemoryError, match=r"5 images of 8 x 8 need 0 GB .*\(--size\)"):
+        load_images(offline)
+
+    def decoded(*_: Any) -> None:
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(sets, "_pixels", decoded)
+    with pytest.raises(MemoryError, match="5 images of 100 x 100 need"):
+        load_images(offline, size=100)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from ddpm_lite import load_images
 from ddpm_lite.images import sources
@@ -40,7 +41,8 @@ def test_folders_named_as_splits_are_splits(offline: Path) -> None:
         save(offline / f"{name}.png", random(4, 4, seed=i))
     save(offline / "__MACOSX" / "a.png", random(4, 4))
     (offline / "README.txt").write_text("no image, so nothing beside the splits")
-    assert found(offline) == {"train": 2, "test": 1, "val": 2}
+    with pytest.warns(UserWarning, match=r"left out, as no images, README.txt$"):
+        assert found(offline) == {"train": 2, "test": 1, "val": 2}
 
 
 def test_capitals_in_a_name_s_end(offline: Path) -> None:
@@ -64,7 +66,8 @@ def test_what_is_hidden_is_passed_over_in_the_folder_but_not_above_it(offline: P
     (root / "notes.txt").write_text("not an image")
     for name in (".old.parquet", "parts.parquet.txt"):
         (root / name).write_text("not a table")
-    assert found(root) == {"train": 1}
+    with pytest.warns(UserWarning, match=r"as no images, notes.txt, parts.parquet.txt$"):
+        assert found(root) == {"train": 1}
 
 
 def test_hidden_folders_are_no_classes(offline: Path) -> None:
@@ -240,3 +243,83 @@ def test_bars_only_when_asked_for(
     assert out == ""
     assert ("decoding" in err and "Generating" in err) == progress
     assert progress or err == ""
+
+
+@pytest.mark.parametrize("ending", ["avif", "qoi", "mpo", "webp", "png"])
+def test_every_kind_that_pillow_reads_is_read(offline: Path, ending: str) -> None:
+    for name in ("ant/0", "cat/1", "dog/2"):
+        save(offline / f"{name}.png", random(8, 8, 3))
+    other = offline / "bee" / f"0.{ending}"
+    other.parent.mkdir()
+    kind = {"qoi": "PNG", "mpo": "JPEG", "avif": "PNG"}.get(ending, ending.upper())
+    Image.fromarray(random(8, 8, 3)).save(other, kind)  # told by content, not by name
+    found = load_images(offline)
+    assert len(found.images) == 4
+    assert found.labels.tolist() == [0, 1, 2, 3]  # the bee is the second
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "b.heic",
+        "b.SVG",
+        "a/b.zip",
+        "b.tar.gz",
+        "metadata.csv",
+        "a/metadata.jsonl",
+        "b.npz",
+        "b.jxl",
+    ],
+)
+def test_what_may_hold_images_is_not_left_out(offline: Path, name: str) -> None:
+    save(offline / "a" / "0.png", random(4, 4))
+    (offline / name).write_bytes(b"not looked at")
+    with pytest.raises(ValueError, match=f"holds {name} beside what can be read: unpack"):
+        load_images(offline)
+    parquet(offline / "c" / "0.parquet", random(1, 4, 4))
+    (offline / "a" / "0.png").rename(offline / "c" / "0.png")
+    (offline / name).unlink()
+    with pytest.raises(ValueError, match=r"holds c/0.png beside what can be read"):
+        load_images(offline)
+
+
+def test_other_files_are_named(offline: Path) -> None:
+    save(offline / "0.png", random(4, 4))
+    for i in range(6):
+        (offline / f"{i}.txt").write_text("a caption")
+    with pytest.warns(UserWarning, match=r"as no images, 0.txt, 1.txt, .*, 4.txt and 1 more"):
+        assert found(offline) == {"train": 1}
+    only = offline / "only"
+    only.mkdir()
+    (only / "images.zip").write_bytes(b"packed")
+    with pytest.raises(ValueError, match=r"holds images\.zip beside"):
+        load_images(only)
+
+
+def test_links_are_followed_and_broken_ones_named(offline: Path) -> None:
+    save(offline / "elsewhere" / "0.png", random(4, 4))
+    save(offline / "set" / "ant" / "0.png", random(4, 4))
+    (offline / "set" / "bee").symlink_to(offline / "elsewhere")
+    assert load_images(offline / "set").labels.tolist() == [0, 1]
+    link = offline / "set" / "ant" / "1.png"
+    link.symlink_to(offline / "gone.png")
+    with pytest.raises(ValueError, match=r"1 of 3 images cannot be read: .*ant/1.png \(FileNotF"):
+        load_images(offline / "set")
+    link.unlink()
+    link = offline / "set" / "cat"
+    link.symlink_to(offline / "gone")
+    with pytest.raises(ValueError, match="holds cat beside what can be read"):
+        load_images(offline / "set")
+    link.unlink()
+    link.symlink_to(offline)
+    with pytest.raises(ValueError, match="cat is a link to a folder that it lies in"):
+        load_images(offline / "set")
+
+
+def test_images_come_in_the_order_of_their_paths(offline: Path) -> None:
+    names = ["b.png", "a/z.png", "a.png", "c/a.png", "a-b/c.png"]
+    for i, name in enumerate(names):
+        save(offline / name, random(4, 4, seed=i))
+    order = [names.index(name) for name in sorted(names)]
+    images = load_images(offline).images[:, 0].numpy()
+    assert all((images[i] == random(4, 4, seed=seed)).all() for i, seed in enumerate(order))

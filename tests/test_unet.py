@@ -372,6 +372,8 @@ def test_bad_input() -> None:
         network(torch.zeros(1, 3, 8, 8), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"got \(1, 16, 16\)"):
         network(torch.zeros(1, 1, 16, 16), torch.tensor([1]))
+    with pytest.raises(ValueError, match=r"got \(1, 8, 12\): square ones, .*size=8, channels=1\)"):
+        network(torch.zeros(1, 1, 8, 12), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"t must have shape \(2,\), got \(1,\)"):
         network(x, torch.tensor([1]))
     with pytest.raises(ValueError, match=r"t must have shape \(2,\), got \(\)"):

@@ -1,5 +1,7 @@
 """Any set of images for training: one uint8 tensor, from a name, a folder or parquet files."""
 
+import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +59,8 @@ def load_images(
     - A folder of images. Folders in it named train, validation, valid, val or test are its
       splits. Any others, if two or more at one depth, are its classes, numbered in the order of
       their names. What begins with a dot, and folders that begin with two underscores, are
-      passed over.
+      passed over; links are followed. Other files are named in a warning, and those that may
+      hold images too, such as a .zip, in an error.
     - A parquet file, or a folder of them, with images as the hub stores them (a column of bytes
       and path; the first counts) and perhaps integers in a column `label`. Splits are told by
       the files' names (train.parquet, test-00000-of-00001.parquet) or by their folders'
@@ -81,6 +84,7 @@ def load_images(
         ValueError: size < 1 or channels other than 1 and 3; an unknown name or split; images
             that cannot be read, or are not alike in size or channels; parquet that cannot be
             read or has no images; splits side by side with something else.
+        MemoryError: more images, or larger ones, than the machine's memory holds.
     """
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
@@ -100,6 +104,8 @@ def load_images(
         column, table = image_column(parts[split], name)
         labels = _labels(table)
         rows, count = _rows(table.select_columns(column), column), len(table)
+    if size is not None:
+        _room(count, (channels or 1, size, size))  # before any image is decoded
     images = _stack(_bar(rows, count) if progress else rows, count, size, channels)
     return ImageSet(images, labels, levels, name, split)
 
@@ -160,7 +166,7 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
             bad.append(f"{where} ({reason(error)})")
             continue
         if not first:
-            images, first = np.empty((count, *pixels.shape), np.uint8), where
+            images, first = _room(count, pixels.shape), where
         if pixels.shape != images.shape[1:]:
             raise ValueError(_difference(first, images.shape[1:], where, pixels.shape))
         images[i] = pixels
@@ -170,6 +176,24 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
             f"{len(bad)} of {count} images cannot be read: {', '.join(bad[:NAMED])}{more}"
         )
     return torch.from_numpy(images)
+
+
+def _room(count: int, shape: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
+    """An array for all the images, if this machine's memory is as large."""
+    need = count * math.prod(shape)
+    if need > _memory():
+        raise MemoryError(
+            f"{count} images of {shape[2]} x {shape[1]} need {need / 1e9:.0f} GB of memory, and "
+            f"there are {_memory() / 1e9:.0f} GB; a smaller size takes less (--size)"
+        )
+    return np.empty((count, *shape), np.uint8)
+
+
+def _memory() -> float:
+    """Bytes in this machine; without a bound where it does not say."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndarray, "C H W"]:
@@ -196,10 +220,12 @@ def _difference(first: str, shape: tuple[int, ...], where: str, other: tuple[int
     if shape[1:] != other[1:]:
         return (
             f"images must be of one size, but {first} is {shape[2]} x {shape[1]} and {where} is "
-            f"{other[2]} x {other[1]}; size={min(*shape[1:], *other[1:])} crops and resizes all"
+            f"{other[2]} x {other[1]}; size={min(*shape[1:], *other[1:])} crops and resizes "
+            "all (--size)"
         )
     kinds = {1: "grey", 3: "in colour"}
     return (
         f"images must be all grey or all in colour, but {first} is {kinds[shape[0]]} and {where} "
-        f"is {kinds[other[0]]}; channels=1 or channels=3 makes them alike"
+        f"is {kinds[other[0]]}; channels=1 or channels=3 makes them alike (--channels 1 or "
+        "--channels 3)"
     )

@@ -5,9 +5,11 @@ in the reader's terms.
 """
 
 import glob
+import mimetypes
 import os
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,13 @@ HUB = {  # name: its repository on the hub
     "cifar10": "uoft-cs/cifar10",
 }
 NAMES = ", ".join(["digits", *HUB])
+NAMED = 5  # files are listed up to here
+# What may hold images and is not opened: archives, arrays, and kinds that not every Pillow knows.
+PACKED = (
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".npy", ".npz", ".pt",
+    ".arrow", ".parquet", ".tfrecord", ".hdf5", ".mat", ".avif", ".heic", ".heif", ".jxl", ".qoi",
+    ".webp", ".svg", ".dng", ".raw",
+)  # fmt: skip
 SPLIT = "(train|validation|valid|val|test)"
 
 
@@ -48,7 +57,7 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
         ImportError: the extra "data" is missing.
         FileNotFoundError: no such path, or no images there.
         ValueError: neither a path nor the name of a set, a file of another kind, one that cannot
-            be read, or splits side by side with something else.
+            be read, splits side by side with something else, or images left out.
     """
     path = Path(os.path.expanduser(name)).absolute()
     if not path.exists():
@@ -58,20 +67,20 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
             f"unknown set {name!r}: the names are {NAMES}; or give the path of a folder of "
             "images, of a parquet file, or of a folder of those"
         )
-    if path.is_file() and path.suffix != ".parquet":
+    if path.is_file() and path.suffix.lower() != ".parquet":
         raise ValueError(f"{path} is neither a folder nor a .parquet file")
     library = _library()
-    reader, more = "parquet", {}
     parts = {"train": [path]} if path.is_file() else _parquet_files(path)
     if not parts:
-        reader, parts = "imagefolder", _image_folders(path)
-        more = {"drop_labels": not _are_classes(parts)}
-    files = {
-        split: [glob.escape(str(p)) + ("/**" if p.is_dir() else "") for p in paths]
-        for split, paths in parts.items()
-    }
+        folders = _image_folders(path)
+        images = {split: _below(root, _images) for split, root in folders.items()}
+        _check_all_read(path, images)
+        return _as_table(library, images, _are_classes(folders))
+    if path.is_dir():
+        _check_all_read(path, parts)
+    files = {split: [glob.escape(str(p)) for p in paths] for split, paths in parts.items()}
     try:
-        return _load_dataset(library, progress, reader, data_files=files, **more)
+        return _load_dataset(library, progress, "parquet", data_files=files)
     except Exception as error:  # its message does not name what was read, and at times no cause
         cause = error.__cause__ or error
         raise ValueError(f"{path} could not be read ({reason(cause)})") from error
@@ -129,15 +138,16 @@ def _quiet(library: Any) -> Iterator[None]:
             shown.utils.enable_progress_bars()
 
 
-# The library finds splits and classes by itself too. But there one file with "test" in its name
-# hides all others, and the names of splits can pass for classes. Here splits are all or nothing.
+# The library finds splits, classes and images by itself too. But there one file with "test" in its
+# name hides all others, the names of splits can pass for classes, and what it cannot open it leaves
+# out in silence. Here splits are all or nothing, and what is found is what is read.
 
 
 def _parquet_files(root: Path) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
     others: list[Path] = []
     for folder, _, names in _walk(root):
-        for path in [Path(folder, n) for n in names if n.endswith(".parquet")]:
+        for path in [Path(folder, n) for n in names if n.lower().endswith(".parquet")]:
             found = re.fullmatch(SPLIT + r"([-_]\d.*)?", path.stem)
             if not found and path.parent != root:
                 found = re.fullmatch(SPLIT, path.parent.name)
@@ -146,20 +156,22 @@ def _parquet_files(root: Path) -> dict[str, list[Path]]:
     return {"train": others} if others else parts
 
 
-def _image_folders(root: Path) -> dict[str, list[Path]]:
-    if not any(_images(names) for _, _, names in _walk(root)):
+def _image_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split."""
+    if not _below(root, _images):
+        _check_all_read(root, {})
         raise FileNotFoundError(f"no images in {root}")
     _, folders, names = next(_walk(root))
-    parts = {n: [root / n] for n in folders if re.fullmatch(SPLIT, n)}
+    parts = {n: root / n for n in folders if re.fullmatch(SPLIT, n)}
     others = [root / n for n in folders + _images(names) if n not in parts]
     _check_alone(parts, others, root)
-    return parts or {"train": [root]}
+    return parts or {"train": root}
 
 
-def _are_classes(parts: Mapping[str, list[Path]]) -> bool:
+def _are_classes(parts: Mapping[str, Path]) -> bool:
     """Whether the folders that hold images are at one depth below their split, and differ."""
     names, depths = set(), set()
-    for (root,) in parts.values():
+    for root in parts.values():
         for folder, _, files in _walk(root):
             if _images(files):
                 names.add(Path(folder).name)
@@ -167,11 +179,64 @@ def _are_classes(parts: Mapping[str, list[Path]]) -> bool:
     return len(names) > 1 and len(depths) == 1 and 0 not in depths
 
 
+def _as_table(library: Any, images: Mapping[str, list[Path]], classes: bool) -> Mapping[str, Any]:
+    """The images of each split as the library has them, by path; with their folders as labels."""
+    names = sorted({path.parent.name for paths in images.values() for path in paths})
+    features: dict[str, Any] = {"image": library.Image()}
+    if classes:
+        features["label"] = library.ClassLabel(names=names)
+    tables = {}
+    for split, paths in images.items():
+        columns: dict[str, list[Any]] = {"image": [str(path) for path in paths]}
+        if classes:
+            columns["label"] = [names.index(path.parent.name) for path in paths]
+        tables[split] = library.Dataset.from_dict(columns, library.Features(features))
+    return tables
+
+
 def _images(names: list[str]) -> list[str]:
+    """Those that Pillow opens here; what its version cannot is found by `_check_all_read`."""
     from PIL import Image
 
-    known = tuple(Image.registered_extensions())
+    kinds = Image.registered_extensions()
+    known = tuple(end for end, kind in kinds.items() if kind in Image.OPEN or kind == "MPO")
     return [n for n in names if n.lower().endswith(known)]
+
+
+def _below(root: Path, some: Callable[[list[str]], list[str]]) -> list[Path]:
+    """Such files of a folder and of all in it, in the order of their paths."""
+    return sorted((Path(at, n) for at, _, names in _walk(root) for n in some(names)), key=str)
+
+
+def _check_all_read(root: Path, parts: Mapping[str, list[Path]]) -> None:
+    """Hold what lies in a folder against what is read of it: nothing is left out in silence.
+
+    Raises:
+        ValueError: something that holds images, or says which count, and is not read.
+    """
+    read = {path for paths in parts.values() for path in paths}
+    left = [path for path in _below(root, list) if path not in read]
+    data = [path for path in left if _holds_images(path)]
+    if data:
+        raise ValueError(
+            f"{root} holds {_listed(data, root)} beside what can be read: unpack, convert or take "
+            "away, for nothing is left out in silence"
+        )
+    if left and parts:
+        warnings.warn(f"{root}: left out, as no images, {_listed(left, root)}", stacklevel=5)
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether it is an image, many, a list of them, or a link to what may have been one."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    ending = path.suffix.lower()
+    lists = path.stem.lower() == "metadata" and ending in (".csv", ".jsonl", ".parquet")
+    return kind.startswith("image/") or ending in PACKED or lists or not path.exists()
+
+
+def _listed(paths: list[Path], root: Path) -> str:
+    names = ", ".join(str(path.relative_to(root)) for path in paths[:NAMED])
+    return names + f" and {len(paths) - NAMED} more" * (len(paths) > NAMED)
 
 
 def _check_alone(parts: Mapping[str, Any], others: list[Path], root: Path) -> None:
@@ -183,9 +248,12 @@ def _check_alone(parts: Mapping[str, Any], others: list[Path], root: Path) -> No
 
 
 def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Folders and files in order, without those that the library passes over too."""
-    for folder, inner, names in os.walk(root, onerror=_raise):
+    """Folders and files in order, links followed, without what is hidden."""
+    for folder, inner, names in os.walk(root, onerror=_raise, followlinks=True):
         inner[:] = sorted(n for n in inner if not n.startswith((".", "__")))
+        for link in [Path(folder, n) for n in inner]:
+            if link.is_symlink() and Path(folder).resolve().is_relative_to(link.resolve()):
+                raise ValueError(f"{link} is a link to a folder that it lies in: take it away")
         yield folder, inner, sorted(n for n in names if not n.startswith("."))
 
 

@@ -6,7 +6,8 @@
 /** @returns {Record<string, Known>} */
 export function knownModels() {
   const page = /** @type {{ ddpmModels?: Record<string, Known> }} */ (globalThis);
-  page.ddpmModels ??= {};
+  // Without a prototype, so that "constructor" and "__proto__" are names like any other.
+  page.ddpmModels ??= /** @type {Record<string, Known>} */ (Object.create(null));
   return page.ddpmModels;
 }
 

@@ -1,5 +1,6 @@
 """The command line, `ddpm-lite`: what its words mean. `commands.py` does what they say."""
 
+import re
 import sys
 from typing import Any
 
@@ -12,7 +13,9 @@ from ddpm_lite.runs.recipes import RECIPES
 __all__ = ["main"]
 
 # What goes wrong for reasons that its message tells: no traceback then.
-TOLD = (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError)
+TOLD = (
+    ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError, MemoryError,
+)  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> None:
@@ -25,7 +28,11 @@ def main(args: list[str] | None = None) -> None:
     train.__annotations__["recipe"] = recipes
     commands_ = (train, sample, evaluate, export, info)
     verbs: dict[str, Any] = {command.__name__: command for command in commands_}
-    commands.said = " ".join(["ddpm-lite", *(sys.argv[1:] if args is None else args)])
+    words = sys.argv[1:] if args is None else args
+    commands.said = " ".join(["ddpm-lite", *words])
+    if empty := [i for i, word in enumerate(words) if word == "" or re.fullmatch("--.+=", word)]:
+        # As a variable of the shell that was never set: as a path it would be this very folder.
+        sys.exit(f"ddpm-lite: {' '.join(words[: empty[0] + 1])!r} ends in an empty word")
     try:
         tyro.extras.subcommand_cli_from_dict(
             verbs,
@@ -35,7 +42,8 @@ def main(args: list[str] | None = None) -> None:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs),
         )
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from the last state")
+        again = "goes on from the last state" if words[0] == "train" else "begins again"
+        sys.exit(f"stopped; the same command {again}")
     except TOLD as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", []))
         sys.exit(f"ddpm-lite: {type(error).__name__}: {error}{notes}")

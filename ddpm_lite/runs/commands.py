@@ -2,7 +2,9 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,20 +15,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_lite._version import __version__
-from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.grids import grid, write_png
 from ddpm_lite.images.sets import ImageSet, load_images
 from ddpm_lite.quality.classifier import load_classifier
-from ddpm_lite.quality.evaluation import SampleScores, evaluate_samples
+from ddpm_lite.quality.evaluation import evaluate_samples
 from ddpm_lite.quality.inception import Inception
+from ddpm_lite.runs.beforehand import (
+    GROUPS,
+    check_counts,
+    check_file,
+    check_images,
+    check_network,
+    check_pictures,
+    check_square,
+    check_training,
+    pick_sampler,
+    pictures,
+)
 from ddpm_lite.runs.checkpoints import about, load, shipped
 from ddpm_lite.runs.export import export_model
 from ddpm_lite.runs.many import codelength, draw
 from ddpm_lite.runs.recipes import RECIPES, Recipe
 from ddpm_lite.runs.run import Run
-from ddpm_lite.samplers import ddim, ddpm
-from ddpm_lite.schedule import spaced_times
+from ddpm_lite.samplers import ddim
 from ddpm_lite.system.files import written_aside
 from ddpm_lite.system.processes import joined, rank
 
@@ -34,6 +46,9 @@ __all__ = ["evaluate", "export", "info", "sample", "train"]
 
 said = "ddpm-lite"  # the command as it was typed, for what is written: `cli.main` sets it
 Weights = Annotated[str, tyro.conf.Positional]
+Features = Literal["digits", "inception"]
+# Not --n: torchrun would take that for one of its own.
+Samples = Annotated[int, tyro.conf.arg(aliases=["--n"])]
 Device = Annotated[str | None, tyro.conf.arg(help="Such as cpu; a GPU where there is one.")]
 
 
@@ -41,7 +56,7 @@ def train(
     recipe: Recipe,
     out: Path,
     keep: int = 2,
-    sampler_steps: int = 50,
+    sampler_steps: int | None = None,
     tensorboard: bool = False,
     device: Device = None,
 ) -> None:
@@ -55,19 +70,22 @@ def train(
         recipe: what to train, on what, for how long; each of its settings can be changed.
         out: the folder of the run; on a mounted drive it outlives the machine.
         keep: how many of the last states to keep.
-        sampler_steps: DDIM steps of the grids.
+        sampler_steps: DDIM steps of the grids; 50 by default, or T where that is fewer.
         tensorboard: write the loss and the grids for TensorBoard too.
     """
-    writer = _tensorboard(out) if tensorboard else None
+    grid_steps = check_training(recipe, out, sampler_steps)
+    run = Run(out, every=recipe.every, keep=keep)
+    make_writer = _tensorboard() if tensorboard else None
     with joined(device) as here:
-        data = _images(recipe.data, "train", recipe.size)
+        data = _images(recipe.data, "train", recipe.size, recipe.channels)
+        check_square(data)
         diffusion = recipe.diffusion.make(data.levels)
         torch.manual_seed(recipe.training.seed)
         channels, size = data.images.shape[1:3]
         network = recipe.network.make(size, channels, diffusion).to(here)
         note = _note(here, recipe.training.seed) | {"data": recipe.data}
-        note |= {"split": "train", "size": recipe.size}
-        run = Run(out, every=recipe.every, keep=keep)
+        note |= {"split": "train", "size": recipe.size, "channels": recipe.channels}
+        writer = make_writer(out / "tensorboard") if make_writer else None
         steps = run.train(network, diffusion, data.images, recipe.training, note)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
@@ -82,7 +100,7 @@ def train(
             if step.step % recipe.sample_every == 0 or step.step == total:
                 average: Any = step.ema.module
                 shape = tuple(data.images.shape[1:])
-                x = draw(diffusion, average.eval(), 64, shape, ddim, steps=sampler_steps)
+                x = draw(diffusion, average.eval(), 64, shape, ddim, steps=grid_steps)
                 if rank() == 0:
                     _write_grid(out / f"samples-{step.step:08d}.png", x)
                 if writer:
@@ -95,13 +113,14 @@ def train(
 def sample(
     weights: Weights,
     out: Path,
-    n: int = 64,
+    samples: Samples = 64,
     sampler: Literal["ddpm", "ddim"] = "ddpm",
     steps: int | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     clip: bool = True,
     seed: int = 0,
     batch: int = 256,
+    replace: bool = False,
     device: Device = None,
 ) -> None:
     """Draw samples into one picture, or into a folder of pictures.
@@ -109,33 +128,40 @@ def sample(
     Args:
         weights: a file of weights, the folder of a run, or the name of shipped weights.
         out: a name that ends in .png for one grid, else a folder for a file each.
-        n: how many samples.
+        samples: how many.
         sampler: ancestral sampling, or DDIM.
         steps: of the sampler, evenly spaced; all by default, 50 for ddim.
-        eta: of ddim: 0 adds no noise, 1 as much as ddpm.
+        eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
         clip: hold each estimate of the image in [-1, 1].
-        seed: the same seed draws the same samples, however many processes there are.
+        seed: the same seed draws the same samples, whatever the batch and however many processes.
         batch: samples drawn at once.
+        replace: take away the samples that lie in the folder already.
     """
+    check_counts(1, samples=samples, batch=batch)
+    check_counts(0, seed=seed)
+    one_picture = check_pictures(out, replace)
     with joined(device) as here:
         network, diffusion = load(_file(weights))
-        options = _sampler(diffusion, sampler, steps, eta)
+        check_network(network)
+        how = pick_sampler(diffusion, sampler, steps, eta)
         shape = (network.channels, network.size, network.size)
         x = draw(
-            options.diffusion, network.to(here), n, shape, options.sampler,
-            batch=batch, seed=seed, progress=True, clip=clip, **options.more,
+            how.diffusion, network.to(here), samples, shape, how.sampler,
+            batch=batch, seed=seed, progress=True, clip=clip, **how.options,
         )  # fmt: skip
         if rank() > 0:
             return
-        if out.suffix == ".png":
+        if one_picture:
             out.parent.mkdir(parents=True, exist_ok=True)
             _write_grid(out, x)
         else:
             out.mkdir(parents=True, exist_ok=True)
+            for old in pictures(out):
+                old.unlink()
             for i, image in enumerate(x):
                 with written_aside(out / f"{i:06d}.png") as aside:
                     write_png(aside, grid(image[None]))
-        print(f"{n} samples in {out}")
+        print(f"{samples} samples in {out}")
 
 
 def evaluate(
@@ -144,11 +170,11 @@ def evaluate(
     split: str = "test",
     images: int | None = None,
     samples: int = 0,
-    reference: str = "train",
-    features: Literal["digits", "inception"] | None = None,
+    reference: str | None = None,
+    features: Features | None = None,
     sampler: Literal["ddpm", "ddim"] = "ddpm",
     steps: int | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     seed: int = 0,
     batch: int = 256,
     out: Path | None = None,
@@ -156,51 +182,74 @@ def evaluate(
 ) -> None:
     """Measure a model: bits per dimension term by term, and the quality of its samples.
 
+    The bits are told and written before the samples are drawn.
+
     Args:
         weights: a file of weights, the folder of a run, or the name of shipped weights.
         data: the images to measure on; those that the model was trained on when not given.
         split: of the images whose bits are counted.
         images: count the bits of the first so many alone; of all by default.
         samples: how many samples to draw for the Fréchet distance; none by default.
-        reference: the split that the samples are held against.
+        reference: the split that the samples are held against; train by default.
         features: whose features the distance is between; digits for digits, else inception.
         sampler: ancestral sampling, or DDIM.
         steps: of the sampler, evenly spaced; all by default, 50 for ddim.
-        eta: of ddim.
+        eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
         seed: of the noise.
         batch: images and samples at once.
         out: a file for the figures, as JSON.
     """
+    check_counts(1, batch=batch)
+    check_counts(2, images=images)
+    check_counts(0, seed=seed, samples=samples)
+    if samples:
+        check_counts(GROUPS, samples=samples)
+    elif given := _given(
+        reference=reference, features=features, steps=steps, eta=eta,
+        sampler=None if sampler == "ddpm" else sampler,
+    ):  # fmt: skip
+        raise ValueError(f"{given} is about samples, and none are drawn: give --samples too")
+    if out:
+        check_file(out)
     path = _file(weights)
     noted = about(path)["about"]
     name = data or noted.get("data") or "digits"
+    how_shown = noted.get("size"), noted.get("channels")
     with joined(device) as here:
         network, diffusion = load(path)
+        check_network(network)
         network = network.to(here)
-        shown = _images(name, split, noted.get("size"))
+        shown = _images(name, split, *how_shown)
+        check_images(network, diffusion, shown)
+        how = pick_sampler(diffusion, sampler, steps, eta)
+        if samples:
+            real = _images(name, reference or "train", *how_shown)
+            check_images(network, diffusion, real)
+            judge = _judge(features or ("digits" if name == "digits" else "inception"), real, here)
         x0 = to_model_range(shown.images[:images].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
         found |= _note(here, seed)
         bits = codelength(diffusion, network, x0, chunk=batch, seed=seed, progress=True)
-        found["bits_per_dim"] = asdict(bits)
-        lines = [f"{name}, {split}: {bits}"]
-        if samples:
-            options = _sampler(diffusion, sampler, steps, eta)
-            shape = tuple(x0.shape[1:])
-            drawn = draw(
-                options.diffusion, network, samples, shape, options.sampler,
-                batch=batch, seed=seed, progress=True, **options.more,
-            )  # fmt: skip
-            scores = _quality(drawn, name, reference, noted.get("size"), features, batch, here)
-            found["samples"] = asdict(scores) | {"sampler": sampler, "steps": options.steps}
-            lines.append(str(scores))
-        if rank() > 0:
+        _tell(f"{name}, {split}: {bits}", found | {"bits_per_dim": asdict(bits)}, out)
+        if not samples:
             return
-        print("\n".join(lines))
-        if out:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with written_aside(out) as aside:
-                aside.write_text(json.dumps(found, indent=2) + "\n")
+        drawn = draw(
+            how.diffusion, network, samples, tuple(x0.shape[1:]), how.sampler,
+            batch=batch, seed=seed, progress=True, **how.options,
+        )  # fmt: skip
+        scores = evaluate_samples(
+            drawn.clamp(-1, 1),
+            to_model_range(real.images.long(), real.levels),
+            judge.features,
+            judge.head,
+            split=f"{name} {real.split}",
+            groups=GROUPS,
+            batch=batch,
+            device=here,
+        )
+        found |= {"bits_per_dim": asdict(bits)}
+        found["samples"] = asdict(scores) | {"sampler": sampler, "steps": how.steps}
+        _tell(str(scores), found, out)
 
 
 def export(weights: Weights, out: Path, name: str | None = None) -> None:
@@ -211,6 +260,9 @@ def export(weights: Weights, out: Path, name: str | None = None) -> None:
         out: the script to write, such as digits.js.
         name: what a page calls it; that of the script by default.
     """
+    if out.suffix.lower() != ".js":
+        raise ValueError(f"out must end in .js, got {out}")
+    check_file(out)
     size = export_model(_file(weights), out, name or out.stem)
     print(f"{out}, {size:,} bytes: a page has it as ddpmModels[{json.dumps(name or out.stem)}]")
 
@@ -238,53 +290,42 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     print(json.dumps(says, indent=2))
 
 
-@dataclass(frozen=True)
-class _Options:
-    diffusion: GaussianDiffusion
-    sampler: Any
-    steps: int
-    more: dict[str, Any]
+def _given(**settings: Any) -> str:
+    """The first of these that was given, by its name."""
+    return next((name for name, value in settings.items() if value is not None), "")
 
 
-def _sampler(diffusion: GaussianDiffusion, name: str, steps: int | None, eta: float) -> _Options:
-    if name == "ddim":
-        steps = steps or min(50, diffusion.T)
-        return _Options(diffusion, ddim, steps, {"steps": steps, "eta": eta})
-    if steps is not None:
-        diffusion = diffusion.subsequence(spaced_times(diffusion.T, steps))
-    return _Options(diffusion, ddpm, diffusion.T, {})
+def _judge(features: Features, real: ImageSet, device: torch.device) -> Any:
+    """The network of the distance, once it has seen two of the images."""
+    judge: Any = (load_classifier() if features == "digits" else Inception()).to(device)
+    judge.features(to_model_range(real.images[:2].long(), real.levels).to(device))
+    return judge
 
 
-def _quality(
-    drawn: Tensor,
-    name: str,
-    split: str,
-    size: int | None,
-    features: str | None,
-    batch: int,
-    device: torch.device,
-) -> SampleScores:
-    real = _images(name, split, size)
-    features = features or ("digits" if name == "digits" else "inception")
-    network = (load_classifier() if features == "digits" else Inception()).to(device)
-    return evaluate_samples(
-        drawn.clamp(-1, 1),
-        to_model_range(real.images.long(), real.levels),
-        network.features,
-        network.head,
-        split=f"{name} {split}",
-        batch=batch,
-        device=device,
-    )
+def _tell(line: str, found: dict[str, Any], out: Path | None) -> None:
+    """Print a result as it comes, and write all there are."""
+    if rank() > 0:
+        return
+    print(line, flush=True)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(out) as aside:
+            aside.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _images(name: str, split: str, size: int | None) -> ImageSet:
-    return load_images(name, split, size=size, progress=rank() == 0)
+def _images(name: str, split: str, size: int | None, channels: int | None) -> ImageSet:
+    return load_images(name, split, size=size, channels=channels, progress=rank() == 0)
 
 
 def _file(weights: str) -> str | Path:
-    """A run's folder stands for the weights in it."""
-    return Path(weights) / "model.safetensors" if Path(weights).is_dir() else weights
+    """A run's folder stands for the weights in it; but a name of ours goes before a folder's."""
+    if not Path(weights).is_dir():
+        return weights
+    if weights in shipped():
+        hint = f"{weights} are the weights that come along; for the folder write ./{weights}"
+        print(hint, file=sys.stderr)
+        return weights
+    return Path(weights) / "model.safetensors"
 
 
 def _note(device: torch.device, seed: int) -> dict[str, Any]:
@@ -309,11 +350,12 @@ def _write_grid(path: Path, x: Tensor) -> None:
         write_png(aside, grid(x, scale=scale))
 
 
-def _tensorboard(out: Path) -> Any:
+def _tensorboard() -> Callable[[Path], Any] | None:
+    """What makes a writer, in the process that writes."""
     if int(os.environ.get("RANK", 0)) > 0:
         return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError('TensorBoard is missing: pip install "ddpm-lite[tensorboard]"') from error
-    return SummaryWriter(out / "tensorboard")
+    return SummaryWriter

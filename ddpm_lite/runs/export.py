@@ -75,6 +75,11 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
         for key, expected in known.items():
             if config[key] != expected:
                 raise ValueError(f"the {what}'s {key} must be {expected!r}, got {config[key]!r}")
+    if network.config["out_channels"] not in (None, network.channels):
+        raise ValueError(
+            f"the network's out_channels must be those of its images, {network.channels}, got "
+            f"{network.config['out_channels']}"
+        )
     if diffusion.variance == "learned":
         raise ValueError("the diffusion's variance must be 'beta' or 'beta_tilde', got 'learned'")
     if diffusion.times[-1] != diffusion.T:
@@ -90,8 +95,8 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
     config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
     model: dict[str, Any] = {"config": config, "tensors": tensors}
     model |= {"beta": _text(beta), "weights": _text(weights)}
-    page_name = json.dumps(name)
-    says = f"program().register({page_name}, {json.dumps(model)}, program);"
+    page_name = _quoted(name)
+    says = f"program().register({page_name}, {_quoted(model)}, program);"
     return USE.format(name=page_name) + f"(() => {{\n{runner()}\n{says}\n}})();\n"
 
 
@@ -105,6 +110,11 @@ def float16_weights(network: UNet) -> UNet:
     copy = UNet(**network.config)
     copy.load_state_dict({key: value.half() for key, value in network.state_dict().items()})
     return copy.to(next(network.parameters()).device, torch.float32).eval()
+
+
+def _quoted(value: Any) -> str:
+    """As JavaScript has it, also inside a page's script element, which `</script>` would end."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _text(data: bytes) -> str:

@@ -18,7 +18,7 @@ from ddpm_lite.unet import UNet
 
 __all__ = ["ZeroBased", "load_diffusers"]
 
-FILE = "diffusion_pytorch_model.safetensors"
+FILE = "diffusion_pytorch_model"  # .safetensors, or .fp16.safetensors and the like
 # What decides the wiring in the config.json of google/ddpm-cifar10-32. None may also be absent.
 CIFAR10 = {
     "in_channels": 3,
@@ -97,13 +97,14 @@ def load_diffusers(source: str | Path | Mapping[str, Tensor]) -> ZeroBased:
     the weights of Ho et al. (2020). It was trained with t from 0, so it comes in `ZeroBased`.
 
     Args:
-        source: a folder with diffusion_pytorch_model.safetensors and perhaps config.json, a
-            .safetensors file, or a state dict.
+        source: a folder with diffusion_pytorch_model.safetensors, or one variant of it such as
+            .fp16.safetensors, and perhaps config.json; a pipeline's folder, with all that in
+            unet/; a .safetensors file; or a state dict.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file of another format, another configuration, or weights that are
-            missing, left over or of another shape.
+        ValueError: a file of another format, several variants, another configuration, or weights
+            that are missing, left over or of another shape.
     """
     state = source if isinstance(source, Mapping) else _read(Path(source))
     state = {_new_name(name): tensor for name, tensor in state.items()}
@@ -129,10 +130,12 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     from safetensors.torch import load_file
 
     if path.is_dir():
+        inner = path / "unet"
+        path = inner if inner.is_dir() and not any(path.glob(f"{FILE}*")) else path
         config = path / "config.json"
         if config.exists():
             _check_config(json.loads(config.read_text()))
-        path = path / FILE
+        path = _pick(path)
     if path.suffix != ".safetensors":
         raise ValueError(
             f"expected a folder or a .safetensors file, got {path}: other formats are pickles, "
@@ -141,6 +144,19 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.exists():
         raise FileNotFoundError(f"no weights at {path}")
     return load_file(path)
+
+
+def _pick(folder: Path) -> Path:
+    """The weights in a folder: the plain file, or else the only variant."""
+    plain = folder / f"{FILE}.safetensors"
+    variants = sorted(folder.glob(f"{FILE}*.safetensors"))
+    if plain in variants:
+        return plain
+    if len(variants) > 1:
+        names = ", ".join(path.name for path in variants)
+        raise ValueError(f"{folder} has several weights, {names}: give the path of one")
+    pickles = sorted(folder.glob(f"{FILE}*.bin"))
+    return next(iter(variants or pickles), plain)
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

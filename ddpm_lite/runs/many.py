@@ -11,15 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ddpm_lite._doors import door
 from ddpm_lite.batches import derive_seed
 from ddpm_lite.bound import elbo
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.samplers import SampleStep, ddpm, sample
+from ddpm_lite.samplers import Noise, SampleStep, ddpm, sample
 from ddpm_lite.system.processes import gather, rank, world
 
 __all__ = ["Codelength", "codelength", "draw"]
 
 
+@door
 def draw(
     diffusion: GaussianDiffusion,
     network: nn.Module,
@@ -34,24 +36,39 @@ def draw(
 ) -> Float[Tensor, "n *D"]:
     """n samples, `[n, *shape]` on the CPU, in every process, of the network on its device.
 
-    They are drawn `batch` at a time, each batch from the seed and its own number.
+    The noise of each comes from the seed and its own number, so that it is the same sample in any
+    batch and any process, up to the arithmetic of batches of other sizes.
 
     Args:
         shape: of one image.
-        sampler: `ddpm`, or `ddim` with its options.
+        sampler: `ddpm`, or `ddim` with its options; another must take `noise` as they do.
+        batch: how many at a time.
         progress: show a bar of batches, in the first process.
 
     Raises:
+        TypeError: an argument of another kind.
         ValueError: n or batch below 1; as the sampler.
     """
     device = next(network.parameters()).device
     parts = {}
     for number, rows in _shares(n, batch, progress, "drawing"):
-        generator = torch.Generator(device).manual_seed(derive_seed(seed, number, 0))
-        size = (len(rows), *shape)
-        x = sample(diffusion, network, size, sampler, generator=generator, **options)
+        size, noise = (len(rows), *shape), _noise(seed, rows, shape, device)
+        x = sample(diffusion, network, size, sampler, noise=noise, **options)
         parts[number] = x.cpu()
     return _together(parts)
+
+
+def _noise(seed: int, rows: range, shape: tuple[int, ...], device: torch.device) -> Noise:
+    """What makes the noise of these samples, for each from a generator of its own."""
+    each = [torch.Generator(device).manual_seed(derive_seed(seed, row, 0)) for row in rows]
+
+    def noise(t: int) -> Tensor:
+        z = torch.empty(len(each), *shape, device=device)
+        for own, generator in zip(z, each, strict=True):
+            own.normal_(generator=generator)
+        return z
+
+    return noise
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Codelength:
         )
 
 
+@door
 def codelength(
     diffusion: GaussianDiffusion,
     network: nn.Module,
@@ -96,6 +114,8 @@ def codelength(
         progress: show a bar of images, in the first process.
 
     Raises:
+        TypeError: images that are no tensor, such as a set or a loader: `to_model_range` makes
+            one of a set's images.
         ValueError: fewer than two images, or as `elbo`.
     """
     if len(x0) < 2:

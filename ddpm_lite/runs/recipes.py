@@ -39,6 +39,17 @@ class DiffusionConfig:
     variance: Variance = "beta"
     self_condition: bool = False
 
+    def __post_init__(self) -> None:
+        if self.T < 1:
+            raise ValueError(f"T must be at least 1, got {self.T}")
+        for name, usual in (("beta_start", 1e-4), ("beta_end", 0.02)):
+            value = getattr(self, name)
+            if self.schedule != "linear" and value != usual:
+                raise ValueError(
+                    f"{name} is of a linear schedule: it does nothing to a {self.schedule} one, "
+                    f"got {value}"
+                )
+
     def make(self, levels: int) -> GaussianDiffusion:
         """The diffusion for images of so many grey levels."""
         return GaussianDiffusion(
@@ -70,6 +81,7 @@ class Recipe:
         training: how to train.
         every: steps between states to go on from.
         sample_every: steps between grids of samples.
+        channels: 1 makes all images grey, 3 gives all of them colours; by default as they are.
     """
 
     data: str = "digits"
@@ -79,6 +91,15 @@ class Recipe:
     training: TrainConfig = field(default_factory=TrainConfig)
     every: int = 1000
     sample_every: int = 1000
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("size", "every", "sample_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {self.channels}")
 
 
 PAPER = Recipe(
