@@ -26,6 +26,8 @@ def test_axe_finds_nothing(page: str, scheme: str, server: str, visit: Open) -> 
     view.wait_for_function(
         f"document.querySelectorAll('.widget-host[data-ready]').length === {hosts}"
     )
+    # A colour on its way from the light theme to the dark is neither.
+    view.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
     # Not to fetch style sheets a second time, by addresses of its own making.
     found = Axe().run(view, options={"preload": False}).response["violations"]
     assert not found, "\n".join(map(told, found))
