@@ -20,7 +20,7 @@ from ddpm_lite.quality.metrics import (
 from ddpm_lite.runs.checkpoints import load, save_model
 from ddpm_lite.runs.interop import ZeroBased, load_diffusers
 from ddpm_lite.runs.run import Run
-from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, interpolate, sample
+from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, inpaint, interpolate, sample
 from ddpm_lite.schedule import (
     NoiseSchedule,
     cosine_schedule,
@@ -69,6 +69,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_nll",
     "inception_score",
+    "inpaint",
     "interpolate",
     "linear_schedule",
     "load",

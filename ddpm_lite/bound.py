@@ -112,9 +112,9 @@ def elbo(
         generator: where the noise comes from, on the device of x0.
 
     Raises:
-        ValueError: chunk < 1, no images, or images that are not finite.
+        ValueError: chunk < 1, no images, images that are not finite, or not on the levels.
     """
-    _check_batch(x0, chunk)
+    _check_batch(diffusion, x0, chunk)
     B, T = len(x0), diffusion.T
     rows = _Rows(diffusion, model, x0, clip, chunk, generator)
     prior = prior_kl(diffusion, x0)
@@ -161,7 +161,7 @@ def elbo_estimate(
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, for a standard error, got {samples}")
-    _check_batch(x0, chunk)
+    _check_batch(diffusion, x0, chunk)
     B, T = len(x0), diffusion.T
     rows = _Rows(diffusion, model, x0, clip, chunk, generator)
     proposal = torch.ones(T - 1) if proposal is None else proposal
@@ -203,7 +203,7 @@ def elbo_along_path(
     Args:
         diffusion, model, x0, clip: as for `elbo`; the model sees all images at once.
     """
-    _check_batch(x0, chunk=1)
+    _check_batch(diffusion, x0, chunk=1)
     total = torch.zeros(len(x0), dtype=x0.dtype, device=x0.device)
     x_prev = x0
     for t in range(1, diffusion.T + 1):
@@ -269,8 +269,23 @@ class _Rows:
         return torch.cat(terms), torch.cat(errors)
 
 
-def _check_batch(x0: Tensor, chunk: int) -> None:
+def _check_batch(diffusion: GaussianDiffusion, x0: Tensor, chunk: int) -> None:
     if len(x0) == 0:
         raise ValueError("x0 must hold at least one image, got none")
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
+    if diffusion.levels is not None:
+        _check_on_levels(x0, diffusion.levels)
+
+
+def _check_on_levels(x0: Tensor, levels: int) -> None:
+    """Bits are counted for grey levels; between two of them the decoder has no answer."""
+    level = (x0.double() + 1) / 2 * (levels - 1)
+    off = (level - level.round()).abs()
+    if bool((off > 0.05 + torch.finfo(x0.dtype).eps * levels).any()):
+        where = off.argmax()
+        raise ValueError(
+            f"x0 must lie on the {levels} grey levels of the diffusion, got "
+            f"{x0.flatten()[where]:.4f}, level {level.flatten()[where]:.2f}. Data of other levels "
+            "need a diffusion with levels=..., and data that have none levels=None"
+        )

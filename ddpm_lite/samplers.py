@@ -20,7 +20,7 @@ from ddpm_lite.schedule import spaced_times
 
 Noise = Callable[[int], Tensor]
 
-__all__ = ["SampleStep", "ddim", "ddpm", "encode", "interpolate", "sample"]
+__all__ = ["SampleStep", "ddim", "ddpm", "encode", "inpaint", "interpolate", "sample"]
 
 
 class SampleStep(NamedTuple):
@@ -233,6 +233,72 @@ def interpolate(
         progress=progress,
     )
     return end.unflatten(0, (len(share), len(x0)))
+
+
+@door
+def inpaint(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    x0: Images,
+    known: Tensor,
+    *,
+    repeats: int = 10,
+    clip: bool = True,
+    generator: torch.Generator | None = None,
+    progress: bool = False,
+) -> Iterator[SampleStep]:
+    """Images of which a part is given: RePaint; Lugmayr et al. (2022), Algorithm 1.
+
+    At each t the unknown part takes a step of p_theta, and the known part is x0 noised to the same
+    t. After one step the two hardly belong together. So each step is taken `repeats` times, and in
+    between the whole goes one step of q back to x_t. The model asks T repeats times in all;
+    `diffusion.subsequence(times)` makes that less. The end agrees with x0 where it is known.
+
+    Args:
+        x0: [B, ...] in [-1, 1]; what stands where it is not known has no part in it.
+        known: True where x0 is given; of the shape of x0, or one that spreads to it.
+        repeats: how often a step is taken; 1 joins the parts as they come.
+        diffusion, model, clip, generator, progress: as for `ddpm`.
+
+    Raises:
+        ValueError: repeats < 1, or a mask that is not of True and False or not of that shape.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    if known.dtype != torch.bool:
+        raise ValueError(f"known must hold True and False, got {known.dtype}")
+    diffusion._check(diffusion.T, x0=x0)
+    try:
+        known = known.to(x0.device).expand_as(x0)
+    except RuntimeError:
+        shapes = f"{tuple(x0.shape)}, got {tuple(known.shape)}"
+        raise ValueError(f"known must spread to the shape of x0, {shapes}") from None
+    return _inpaint(diffusion, model, x0, known, repeats, clip, generator, progress)
+
+
+def _inpaint(
+    diffusion: GaussianDiffusion,
+    model: Model,
+    x0: Tensor,
+    known: Tensor,
+    repeats: int,
+    clip: bool,
+    generator: torch.Generator | None,
+    progress: bool,
+) -> Iterator[SampleStep]:
+    def z() -> Tensor:
+        return torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
+
+    xt, x0_hat = z(), None
+    for t in _bar(range(diffusion.T, 0, -1), progress):
+        with torch.no_grad():
+            for more in range(repeats - 1 if t > 1 else 0, -1, -1):
+                out = diffusion._p_mean_variance(model, xt, t, clip, x0_hat)
+                x0_hat = out.x0_hat
+                given = diffusion._q_sample(x0, t - 1, z()) if t > 1 else x0
+                x_prev = torch.where(known, given, diffusion._p_draw(out, t, z()))
+                xt = diffusion.q_step(x_prev, t, z()) if more else x_prev
+        yield SampleStep(diffusion.times[t - 1], xt, out.x0_hat, out.eps_hat)
 
 
 def _begin(

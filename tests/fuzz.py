@@ -33,7 +33,7 @@ from ddpm_lite.images.grids import grid
 PACKAGE = str(Path(d.__file__).parent)
 SCHEDULE = d.linear_schedule(6)
 DIFFUSION = d.GaussianDiffusion(SCHEDULE)
-X = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+X = torch.randint(256, (3, 1, 4, 4), generator=torch.Generator().manual_seed(0)) / 127.5 - 1
 T = torch.tensor([1, 3, 6])
 ORACLE = d.Oracle(SCHEDULE, X)
 OUT = DIFFUSION.p_mean_variance(ORACLE, X, T)
@@ -138,6 +138,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         d.encode,
         {"diffusion": DIFFUSION, "model": ORACLE, "x0": X, "steps": 3, "refine": 1},
     ),
+    "inpaint": (
+        lambda diffusion, model, x0, known, repeats, clip: list(
+            d.inpaint(diffusion, model, x0, known, repeats=repeats, clip=clip)
+        ),
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "x0": X, "known": X > 0, "repeats": 2,
+            "clip": True,
+        },
+    ),
     "interpolate": (
         d.interpolate,
         {
@@ -212,6 +221,8 @@ def _tensors(value: Tensor) -> Iterator[tuple[str, Any, bool | None]]:
     if value.is_floating_point():
         yield "bytes", value.byte(), None
         yield "nan", torch.full_like(value, math.nan), None
+    elif value.dtype == torch.bool:
+        yield "numbers", value.float(), False
     else:
         yield "halves", value + 0.5, False
         yield "negative", -value - 1, False

@@ -21,6 +21,7 @@ from ddpm_lite import (
     oracle_bound,
     prior_kl,
     reverse_marginals,
+    to_model_range,
 )
 
 GRID = torch.linspace(-1, 1, 17, dtype=torch.float64)
@@ -249,7 +250,7 @@ def test_float32_agrees_with_float64() -> None:
 
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_input() -> None:
-    diffusion = GaussianDiffusion(linear_schedule(5, 0.1, 0.4))
+    diffusion = GaussianDiffusion(linear_schedule(5, 0.1, 0.4), levels=17)
     x0 = pictures(2)
     for call in (elbo, elbo_estimate):
         with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
@@ -262,3 +263,17 @@ def test_bad_input() -> None:
         elbo_estimate(diffusion, wavy, x0, samples=1)
     with pytest.raises(ValueError, match=r"4 positive numbers, for t = 2\.\.5, got \[0\.0"):
         elbo_estimate(diffusion, wavy, x0, proposal=torch.zeros(4))
+
+
+@pytest.mark.parametrize("function", [elbo, elbo_estimate, elbo_along_path])
+def test_bits_are_of_the_diffusion_s_grey_levels(function: Any) -> None:
+    """Bytes under 17 levels would take 5.9 bits of a noise that has 8."""
+    bytes_, digits_ = (to_model_range(torch.arange(n).view(1, 1, 1, n), n) for n in (256, 17))
+    schedule = linear_schedule(3, 0.1, 0.2)
+    for levels, right, wrong in ((256, bytes_, digits_), (17, digits_, bytes_)):
+        diffusion = GaussianDiffusion(schedule, levels=levels)
+        function(diffusion, lambda x, t: x, right)
+        function(diffusion, lambda x, t: x, right.double())
+        with pytest.raises(ValueError, match=f"on the {levels} grey levels of the diffusion, got"):
+            function(diffusion, lambda x, t: x, wrong)
+        function(GaussianDiffusion(schedule, levels=None), lambda x, t: x, wrong)

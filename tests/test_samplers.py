@@ -19,6 +19,7 @@ from ddpm_lite import (
     ddim,
     ddpm,
     encode,
+    inpaint,
     interpolate,
     linear_schedule,
     sample,
@@ -413,3 +414,64 @@ def test_noise_of_another_shape() -> None:
     diffusion = GaussianDiffusion(linear_schedule(5))
     with pytest.raises(ValueError, match=r"noise\(5\) must have the shape \(4, 2\), got \(3, 2\)"):
         next(ddpm(diffusion, lambda x, t: x, (4, 2), noise=lambda t: torch.zeros(3, 2)))
+
+
+@pytest.mark.proves("inpaint")
+def test_inpainting_draws_from_what_the_known_part_leaves_open() -> None:
+    """Where x is known to be 0.6, y is 0.6 once and -0.6 three times; the rest has another x."""
+    points = torch.tensor([[0.6, 0.6], *[[0.6, -0.6]] * 3, *[[-0.6, 0.1]] * 2])
+    schedule = linear_schedule(50, 1e-3, 0.2)
+    diffusion = GaussianDiffusion(schedule, variance="beta_tilde", levels=None)
+    x0 = torch.tensor([0.6, 7.0]).expand(2000, 2)  # what is not known has no part in it
+    generator = torch.Generator().manual_seed(1)
+    *_, end = inpaint(
+        diffusion, Oracle(schedule, points), x0, torch.tensor([True, False]), clip=False,
+        generator=generator,
+    )  # fmt: skip
+    assert end.t == 0
+    assert (end.xt[:, 0] == x0[:, 0]).all()
+    high, low = ((end.xt[:, 1] - y).abs() < 0.15 for y in (0.6, -0.6))
+    assert (high | low).all()
+    assert abs(high.float().mean().item() - 1 / 4) < 3 * math.sqrt(3 / 16 / 2000)
+
+
+def test_inpainting_needs_its_repeats() -> None:
+    """On the diagonal the known half says all about the other: joined once they do not fit."""
+    line = torch.linspace(-0.9, 0.9, 13)
+    points, schedule = torch.stack([line, line], 1), linear_schedule(50, 1e-3, 0.2)
+    diffusion = GaussianDiffusion(schedule, variance="beta_tilde", levels=None)
+    x0, asked = torch.full((1000, 2), 0.6), []
+
+    def right(repeats: int) -> float:
+        oracle = Oracle(schedule, points)
+
+        def model(x: Tensor, t: Tensor) -> Tensor:
+            asked.append(int(t[0]))
+            return oracle(x, t)
+
+        known = torch.tensor([[True, False]])
+        *_, end = inpaint(
+            diffusion, model, x0, known, repeats=repeats, clip=False,
+            generator=torch.Generator().manual_seed(1),
+        )  # fmt: skip
+        return ((end.xt[:, 1] - 0.6).abs() < 0.02).float().mean().item()
+
+    once = right(1)
+    assert asked == list(range(50, 0, -1))
+    asked.clear()
+    assert right(5) > 0.85 > 0.75 > once
+    assert asked == [t for t in range(50, 1, -1) for _ in range(5)] + [1]
+
+
+def test_inpainting_refuses_what_is_no_mask() -> None:
+    diffusion, x0 = GaussianDiffusion(linear_schedule(5, 0.1, 0.2)), torch.zeros(2, 1, 4, 4)
+    known = torch.ones(4, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"known must hold True and False, got torch\.float32"):
+        inpaint(diffusion, lambda x, t: x, x0, known.float())
+    with pytest.raises(ValueError, match=r"the shape of x0, \(2, 1, 4, 4\), got \(3, 4\)"):
+        inpaint(diffusion, lambda x, t: x, x0, known[:3])
+    with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
+        inpaint(diffusion, lambda x, t: x, x0, known, repeats=0)
+    for step in inpaint(diffusion, lambda x, t: x, x0 + 0.5, known, repeats=2):
+        assert step.x0_hat.abs().max() <= 1
+    assert torch.equal(step.xt, x0 + 0.5)

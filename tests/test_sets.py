@@ -1,9 +1,11 @@
 """Any set of images in one tensor, pixel for pixel, and a name for each that does not fit."""
 
+import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import compress, crc32
 
 import numpy as np
 import pyarrow
@@ -246,6 +248,26 @@ def test_more_than_eight_bits_are_refused(offline: Path) -> None:
     Image.fromarray(random(4, 4).astype(np.uint16) * 257).save(offline / "deep.png")
     Image.fromarray(random(4, 4).astype(np.float32)).save(offline / "real.tiff")
     with pytest.raises(ValueError, match=r"2 of 2 .*8 bits .* mode I;16\).*8 bits .* mode F\)"):
+        load_images(offline)
+
+
+@pytest.mark.parametrize(("kind", "numbers"), [(2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_of_colour_are_not_cut_to_eight(
+    kind: int, numbers: int, offline: Path
+) -> None:
+    """Pillow opens such a PNG as one of eight bits, and drops half of each number."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    row = b"\0" + bytes(range(4 * numbers * 2))  # four pixels, after the number of the filter
+    (offline / "deep.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, kind, 0, 0, 0))
+        + chunk(b"IDAT", compress(row * 4))
+        + chunk(b"IEND", b"")
+    )
+    with pytest.raises(ValueError, match=r"deep\.png \(ValueError: 8 bits .* got 16"):
         load_images(offline)
 
 

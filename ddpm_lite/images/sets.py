@@ -202,6 +202,10 @@ def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndar
 
     if image.mode[0] in "IF":
         raise ValueError(f"8 bits a channel are expected, got Pillow's mode {image.mode}")
+    if any(
+        ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
+    ):  # Pillow would drop half of each
+        raise ValueError("8 bits a channel are expected, got 16")
     channels = channels or (1 if image.mode in GREY else 3)
     image = ImageOps.exif_transpose(image)  # a camera held upright says so only there
     if image.has_transparency_data:
