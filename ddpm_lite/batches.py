@@ -48,8 +48,9 @@ class Draw:
         seed: of the run.
         layout: of the images, in memory.
         device: where the network is.
-        labels: [N] of the images; the largest of them plus one then stands for a hidden one.
+        labels: [N] of the images.
         drop_label: the share of labels to hide.
+        hidden: the class that stands for a hidden label.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Draw:
         device: torch.device,
         labels: Tensor | None = None,
         drop_label: float = 0.0,
+        hidden: int = 0,
     ):
         self.data, self.T, self.levels = to_device(data, device), T, levels
         self.batch, self.flip, self.seed = batch, flip, seed
         self.layout, self.device = layout, device
         self.labels = None if labels is None else labels.to(self.data.device)
-        self.hidden = 0 if labels is None else int(labels.max()) + 1
-        self.drop_label = drop_label
+        self.drop_label, self.hidden = drop_label, hidden
         self.where, self.random = torch.Generator(self.data.device), torch.Generator(device)
 
     def __call__(self, step: int) -> Batch:
@@ -170,7 +171,7 @@ def _check_levels(highest: int, levels: int | None) -> None:
 
 
 def derive_seed(seed: int, step: int, stream: int) -> int:
-    """One well-derive_seed number for each seed, step and stream."""
+    """One well-mixed number for each seed, step and stream."""
     sequence = np.random.SeedSequence([seed, step, stream])
     return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 

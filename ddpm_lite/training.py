@@ -211,22 +211,21 @@ def train(
         data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1; or an `ImageSet`.
         config: `TrainConfig()` when not given.
         state: to go on from; a fresh one when not given.
-        labels: [N], one for each image, for a network with classes.
+        labels: [N], one for each image, for a network with classes. Its last class stands for a
+            hidden label where `drop_label` is not 0.
 
     Raises:
         TypeError: data are neither floating point nor uint8.
-        ValueError: no images, NaN or infinite values in them, not as many labels as images, a
-            batch that processes and accumulation do not divide, a precision that the device has
-            not.
+        ValueError: no images, NaN or infinite values in them, not as many labels as images, labels
+            that the network has no class for, a batch that processes and accumulation do not
+            divide, a precision that the device has not.
         FloatingPointError: the loss is no longer finite; looked at every 100 steps, because
             a look waits for the device.
     """
     config = config or (state.config if state else TrainConfig())
     data = take_data(data, diffusion.levels)
-    if labels is not None and labels.shape != (len(data),):
-        raise ValueError(
-            f"labels must have one entry per image, shape ({len(data)},), got {tuple(labels.shape)}"
-        )
+    if labels is not None:
+        _check_labels(labels, len(data), getattr(unwrapped(model), "classes", None), config)
     parts = config.accumulate * world()
     if config.batch % parts:
         raise ValueError(
@@ -234,9 +233,8 @@ def train(
             f"{config.accumulate}, got {config.batch}"
         )
     state = state or TrainState(model, config)
-    return _train(
-        state, diffusion, data, labels, config
-    )  # the checks above must not wait for next()
+    # The checks above must not wait for next().
+    return _train(state, diffusion, data, labels, config)
 
 
 def _train(
@@ -273,6 +271,7 @@ def _train(
         device,
         labels,
         config.drop_label,
+        hidden=0 if labels is None else int(state.model.classes) - 1,  # type: ignore[arg-type]
     )
     has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.model.modules())
 
@@ -300,6 +299,21 @@ def _train(
                 f"{config.lr}, a longer warmup than {config.warmup}, or precision float32"
             )
         yield TrainStep(state.step, loss, state.ema, state)
+
+
+def _check_labels(labels: Tensor, n: int, classes: int | None, config: TrainConfig) -> None:
+    if classes is None:
+        raise ValueError("labels need a network with classes, got one without")
+    if labels.shape != (n,):
+        raise ValueError(
+            f"labels must have one entry per image, shape ({n},), got {tuple(labels.shape)}"
+        )
+    last = classes - 1 - (config.drop_label > 0)
+    bad = labels[(labels < 0) | (labels > last)]
+    if labels.is_floating_point() or len(bad):
+        got = labels.dtype if labels.is_floating_point() else int(bad[0])
+        apart = ": the last class stands for a hidden label" * (config.drop_label > 0)
+        raise ValueError(f"labels must be integers in 0..{last}, got {got}{apart}")
 
 
 def _losses(

@@ -119,11 +119,11 @@ def test_data_already_there_are_not_copied() -> None:
 
 def test_labels_go_with_their_images_and_some_are_hidden() -> None:
     data, labels = torch.arange(30.0).view(30, 1), torch.arange(30) % 10
-    draw = drawer(data, batch=64, labels=labels, drop_label=0.25)
+    draw = drawer(data, batch=64, labels=labels, drop_label=0.25, hidden=12)
     steps = [draw(step) for step in range(60)]
     images = torch.cat([step.x0 for step in steps])[:, 0].long()
     told = torch.cat([step.labels for step in steps])  # type: ignore[misc]
-    hidden = told == 10
+    hidden = told == 12
     assert torch.equal(told[~hidden], labels[images][~hidden])
     assert abs(hidden.double().mean() - 0.25) < 4 * (0.25 * 0.75 / len(told)) ** 0.5
     plain = drawer(data, batch=64)(7)

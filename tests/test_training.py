@@ -391,11 +391,33 @@ def test_a_learned_variance_is_trained_by_the_bound_where_that_is_asked_for() ->
     assert_close(first.loss, expected)
 
 
+def test_a_hidden_label_is_the_network_s_last_class() -> None:
+    """Also where no image has the class before it: guidance asks for the last one by number."""
+    data, labels = torch.rand(32, 1, 4, 4) * 2 - 1, torch.arange(32) % 2
+    network = UNet(4, width=4, mults=(1,), blocks=1, classes=4)
+    before = network.labels.weight.detach().clone()  # type: ignore[union-attr]
+    config = TrainConfig(steps=4, batch=16, drop_label=0.5, warmup=0)
+    for _ in train(network, GaussianDiffusion(linear_schedule(10)), data, config, labels=labels):
+        pass
+    moved = (before != network.labels.weight).any(dim=1)  # type: ignore[union-attr]
+    assert moved.tolist() == [True, True, False, True]
+
+
 def test_labels_must_be_as_many_as_images() -> None:
     network = UNet(4, width=4, mults=(1,), blocks=1, classes=4)
     data = torch.zeros(8, 1, 4, 4)
     diffusion = GaussianDiffusion(linear_schedule(10))
     with pytest.raises(ValueError, match=r"labels must .* \(8,\), got \(7,\)"):
         train(network, diffusion, data, labels=torch.zeros(7, dtype=torch.long))
+    with pytest.raises(ValueError, match="need a network with classes, got one without"):
+        train(UNet(4, 1, 4, (1,)), diffusion, data, labels=torch.zeros(8, dtype=torch.long))
+    for wrong, config in (
+        (-1, TrainConfig()),
+        (4, TrainConfig()),
+        (3, TrainConfig(drop_label=0.1)),
+    ):
+        labels = torch.tensor([0] * 7 + [wrong])
+        with pytest.raises(ValueError, match=rf"labels must be integers in 0\.\.[23], got {wrong}"):
+            train(network, diffusion, data, config, labels=labels)
     with pytest.raises(ValueError, match=r"drop_label must lie in \[0, 1\), got 1"):
         TrainConfig(drop_label=1.0)
