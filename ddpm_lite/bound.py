@@ -117,10 +117,12 @@ def elbo(
     _check_batch(diffusion, x0, chunk)
     B, T = len(x0), diffusion.T
     rows = _Rows(diffusion, model, x0, clip, chunk, generator)
-    prior = prior_kl(diffusion, x0)
+    prior = prior_kl(diffusion, x0)  # L_T
     image = torch.arange(B, device=x0.device)
+    # L_0.
     decoder, mse = rows.evaluate(rows.decoder, image, 1)
     later = torch.arange(2, T + 1, device=x0.device).repeat_interleave(B)  # 2 for each image, 3, ..
+    # L_{t-1} for t = 2..T.
     kl, mse_later = rows.evaluate(diffusion.kl, image.repeat(T - 1), later)
     return ELBO(
         prior,

@@ -170,13 +170,14 @@ class GaussianDiffusion(ForwardProcess):
             variance = log.exp()
         else:
             variance = self.sigma2.column(t, xt)
+        # From eps_hat, Eq. 15: (xt - sqrt(1 - alpha_bar_t) eps_hat) / sqrt(alpha_bar_t).
         x0_hat = self._convert(output, xt, t, self.objective, "x0")
         if clip:
             x0_hat = x0_hat.clamp(-1, 1)
             eps_hat = self._convert(x0_hat, xt, t, "x0", "eps")
         else:
             eps_hat = self._convert(output, xt, t, self.objective, "eps")
-        # Without clipping, and written with eps_hat: Eq. 11,
+        # Eq. 7 of x0_hat; without clipping, and written with eps_hat, that is Eq. 11:
         # (xt - beta_t / sqrt(1 - alpha_bar_t) eps_hat) / sqrt(alpha_t).
         mean = self._mu_tilde(x0_hat, xt, t)
         return Prediction(mean, variance, x0_hat, eps_hat)
@@ -241,7 +242,7 @@ class GaussianDiffusion(ForwardProcess):
         xt = self._q_sample(x0, t, eps)
         output = self._answer(model, xt, t, condition)
         guess = output.chunk(2, dim=1)[0] if self.variance == "learned" else output
-        # Eq. 14.
+        # Eq. 14 where the objective is eps: (eps - eps_theta)^2, without weights.
         error = (guess - self._target(self.objective, x0, xt, eps, t)) ** 2
         loss = reduce(error, "b ... -> b", "mean")
         if weight is not None:
@@ -290,7 +291,8 @@ class GaussianDiffusion(ForwardProcess):
     def kl(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} for t > 1, in nats, [B]: up to a constant, the distance of two means.
 
-        Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eqs. 8 and 10.
+        Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eq. 5, which with a
+        fixed variance is Eq. 8, and of a network of eps Eq. 10.
         """
         return self._kl(out, x0, xt, self._check(t, x0=x0, xt=xt, mean=out.mean))
 
@@ -333,6 +335,7 @@ class GaussianDiffusion(ForwardProcess):
         if kind == "variational" and self.variance == "learned":
             raise ValueError("the variational weight needs a fixed variance, got 'learned'")
         snr = self.schedule.snr
+        # On the error of x0; for "variational" Eq. 8, of which Eq. 12 is what follows for eps.
         on_x0 = {
             "simple": snr,
             "variational": self.mu_tilde_x0.float64**2 / (2 * self.sigma2.float64),

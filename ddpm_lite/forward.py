@@ -2,6 +2,9 @@
 
 Each method is named as the distribution it is. Images are [B, ...] in [-1, 1]; t is an
 integer or a [B] tensor of integers in 1..T.
+
+What is public takes its arguments through `door`, which knows their kinds, and checks images and t.
+Its twin with an underscore checks nothing; the samplers and the losses call that.
 """
 
 from collections.abc import Callable
@@ -62,10 +65,6 @@ class Coefficient:
             return entry.expand(shape)
         return torch.full(shape, entry, dtype=like.dtype, device=like.device)
 
-    def __getitem__(self, times: list[int]) -> "Coefficient":
-        """That of a chain with these times as its 0, 1, 2, ..."""
-        return Coefficient(self.float64[times])
-
 
 def at_every_t(formula: Callable[[NoiseSchedule], Tensor]) -> cached_property[Coefficient]:
     """An attribute of a process: a formula in the symbols of its schedule, computed when used."""
@@ -82,15 +81,16 @@ class ForwardProcess:
 
     schedule: NoiseSchedule
 
-    # Of one step, of t steps, and of the posterior: `q_step`, `q_sample`, `q_posterior`.
+    # Of one step, Eq. 2; of t steps, Eq. 4; and of the posterior, Eq. 7.
     sqrt_alpha = at_every_t(lambda s: s.alpha.sqrt())
     sqrt_beta = at_every_t(lambda s: s.beta.sqrt())
     sqrt_alpha_bar = at_every_t(lambda s: s.alpha_bar.sqrt())
     sqrt_one_minus_alpha_bar = at_every_t(lambda s: (1 - s.alpha_bar).sqrt())
     one_minus_alpha_bar = at_every_t(lambda s: 1 - s.alpha_bar)
+    # mu_tilde = mu_tilde_x0 x_0 + mu_tilde_xt x_t, Eq. 7.
     mu_tilde_x0 = at_every_t(lambda s: s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar))
     mu_tilde_xt = at_every_t(lambda s: s.alpha.sqrt() * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar))
-    beta_tilde = at_every_t(lambda s: s.beta_tilde)
+    beta_tilde = at_every_t(lambda s: s.beta_tilde)  # Eq. 7 too
 
     @property
     def T(self) -> int:
@@ -149,14 +149,14 @@ class ForwardProcess:
     def q_posterior(self, x0: Images, xt: Images, t: Time) -> tuple[Images, Column]:
         """Mean mu_tilde [B, ...] and variance beta_tilde [B, 1, ...] of q(x_{t-1} | x_t, x_0).
 
-        Eqs. {eq}`eq-posterior` and {eq}`eq-mu-tilde`; Ho et al. (2020), Eqs. 6 and 7. At t = 1 the
-        variance is zero: x_0 is given.
+        Eqs. {eq}`eq-posterior` and {eq}`eq-mu-tilde`; Ho et al. (2020), Eq. 6 and Eq. 7.
+        At t = 1 the variance is zero: x_0 is given.
         """
         t = self._check(t, x0=x0, xt=xt)
         return self._mu_tilde(x0, xt, t), self.beta_tilde.column(t, x0)
 
     def _mu_tilde(self, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
-        # Eq. 7.
+        # Eq. 7, whose factors stand above.
         return (self.mu_tilde_x0.at(t, x0) * x0 + self.mu_tilde_xt.at(t, xt) * xt).to(x0.dtype)
 
     # What a network may predict. For a given x_t each is a straight line in x_0.
@@ -189,7 +189,7 @@ class ForwardProcess:
 
         eps, the noise; x0, the image; v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x0
         (Eq. {eq}`eq-v`; Salimans and Ho, 2022, Section 4); mu, the posterior's mean mu_tilde
-        (Ho et al., 2020, Eqs. 7 and 8), which in terms of the noise is
+        (Ho et al., 2020, Eq. 7 and Eq. 8), which in terms of the noise is
         (xt - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t); Ho et al. (2020), Eq. 9.
         """
         t = self._check(t, x0=x0, xt=xt, eps=eps)
@@ -232,7 +232,7 @@ class ForwardProcess:
         return (slope.at(t, xt) * output + shift.at(t, xt) * xt).to(xt.dtype)
 
     def _check(self, t: Time, **tensors: Tensor | None) -> Time:
-        """Refuse bad input by name; return t. Every public method begins here, no other does.
+        """Refuse bad images and a bad t by name; return t. Only what is public checks.
 
         Values are looked at on the CPU only: on an accelerator that would wait for the device.
         There, index_select itself refuses a t outside 0..T.

@@ -56,18 +56,20 @@ def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -
     """
     if levels < 2:
         raise ValueError(f"levels must be at least 2, got {levels}")
-    # In float64 where there is one: in float32 the masses of far bins lose their digits. This
-    # is one step in T.
+    # In float64 where there is one: in float32 the masses of far bins lose their digits. Of the T
+    # terms of the bound only one is computed so.
     dtype = torch.float32 if x0.device.type == "mps" else torch.float64
     last = levels - 1
     level = ((x0.to(dtype) + 1) * (last / 2)).round()  # neighbours then share their edge exactly
     mean, sigma = mean.to(dtype), variance.to(dtype).sqrt()
-    inf = torch.inf  # where() keeps its gradient out
+    inf = torch.inf  # torch.where() passes no gradient to the side not taken
+    # (delta_+ - mu) / sigma and (delta_- - mu) / sigma, with delta = x0 + 1/255 and x0 - 1/255.
     above = torch.where(level >= last, inf, ((2 * level + 1) / last - 1 - mean) / sigma)
     below = torch.where(level <= 0, -inf, ((2 * level - 1) / last - 1 - mean) / sigma)
     # Phi(above) - Phi(below) is 1 - 1 in the right tail; the mirrored bin lies in the left one.
     mirror = above + below > 0
     above, below = torch.where(mirror, -below, above), torch.where(mirror, -above, below)
-    top = log_ndtr(above)  # log(Phi(above) - Phi(below)), Eq. 13, without the cancellation:
+    # log(Phi(above) - Phi(below)), Eq. 13, without the cancellation.
+    top = log_ndtr(above)
     log_mass = top + torch.log(-torch.expm1(log_ndtr(below) - top))
     return -reduce(log_mass, "b ... -> b", "sum").to(x0.dtype)

@@ -48,8 +48,10 @@ def ddpm(
 ) -> Iterator[SampleStep]:
     """Ancestral sampling, Ho et al. (2020), Algorithm 2; yields T steps, t = T - 1 down to 0.
 
-    Draws x_T, then every x_{t-1} from p_theta(x_{t-1} | x_t). Eq. {eq}`eq-reverse-chain`; Ho et al.
-    (2020), Eq. 1. The sample is the last step's xt. Nothing is kept: hold on to the steps you want.
+    Draws x_T, then every x_{t-1} from p_theta(x_{t-1} | x_t). With clip=False that is Algorithm 2
+    to the letter; by default x0_hat is held where the data lie. Eq. {eq}`eq-reverse-chain`; Ho et
+    al. (2020), Eq. 1. The sample is the last step's xt. Nothing is kept: hold on to the steps you
+    want.
 
     Args:
         diffusion: holds T and the coefficients. `diffusion.subsequence(times)` takes fewer steps.
@@ -112,6 +114,7 @@ def ddim(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
     chain = _shorten(diffusion, steps)
+    # sigma, Eq. 16 there.
     alpha_bar_prev, sigma2 = chain.schedule.alpha_bar_prev, eta**2 * chain.schedule.beta_tilde
     sqrt_alpha_bar_prev, sigma = alpha_bar_prev.sqrt().tolist(), sigma2.sqrt().tolist()
     direction = (1 - alpha_bar_prev - sigma2).clamp(min=0).sqrt().tolist()
@@ -123,6 +126,7 @@ def ddim(
         with torch.no_grad():
             out = chain._p_mean_variance(model, x, t, clip, x0_hat)
             x0_hat = out.x0_hat
+            # Song, Meng and Ermon (2021), Eq. 12.
             x = sqrt_alpha_bar_prev[t] * x0_hat + direction[t] * out.eps_hat
             if sigma[t] > 0:
                 x = x + sigma[t] * z(s)
@@ -178,16 +182,16 @@ def encode(
         raise ValueError(f"refine must not be negative, got {refine}")
     chain = _shorten(diffusion, steps)
     alpha_bar = chain.schedule.alpha_bar
-    signal, noise = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
+    sqrt_alpha_bar, sqrt_rest = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
     if diffusion.objective == "eps":
-        _warn_of_growth(chain.times, signal, noise)
+        _warn_of_growth(chain.times, sqrt_alpha_bar, sqrt_rest)
     x = x0
     for t in _bar(range(1, chain.T + 1), progress):
         x_prev = x
         for _ in range(1 + refine):
             eps_hat = chain.p_mean_variance(model, x, t, clip=False).eps_hat
-            x0_hat = (x_prev - noise[t - 1] * eps_hat) / signal[t - 1]
-            x = signal[t] * x0_hat + noise[t] * eps_hat
+            x0_hat = (x_prev - sqrt_rest[t - 1] * eps_hat) / sqrt_alpha_bar[t - 1]
+            x = sqrt_alpha_bar[t] * x0_hat + sqrt_rest[t] * eps_hat
     return x
 
 
@@ -341,10 +345,11 @@ def _begin(
     return diffusion.times.index(t_start), x, draw
 
 
-def _warn_of_growth(times: list[int], signal: list[float], noise: list[float]) -> None:
+def _warn_of_growth(times: list[int], sqrt_alpha_bar: list[float], sqrt_rest: list[float]) -> None:
     """Say where a step of `ddim` makes an error of eps_hat many times larger."""
     for t in range(len(times) - 1, 0, -1):
-        growth = abs(noise[t - 1] - signal[t - 1] / signal[t] * noise[t])
+        share = sqrt_alpha_bar[t - 1] / sqrt_alpha_bar[t]
+        growth = abs(sqrt_rest[t - 1] - share * sqrt_rest[t])
         if growth > 100:
             warnings.warn(
                 f"ddim will not come back: from t = {times[t]} to {times[t - 1]} an error of "

@@ -28,8 +28,8 @@ class NoiseSchedule:
     """The variances beta_1..beta_T and every quantity that follows from them alone.
 
     All tensors have T + 1 entries in float64 on the CPU: products of a thousand factors
-    lose digits in float32. `GaussianDiffusion` hands them out in the dtype and on the
-    device of the data.
+    lose digits in float32. `Coefficient` hands them out in the dtype and on the device of
+    the data.
 
     Args:
         beta: the T variances beta_1..beta_T, each strictly between 0 and 1.

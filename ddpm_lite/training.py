@@ -280,10 +280,10 @@ def _train(
         for group in state.optimizer.param_groups:
             group["lr"] = state.rate
         state.optimizer.zero_grad()
-        batch = draw(state.step)
+        batch = draw(state.step)  # Algorithm 1, lines 2 to 4
         seed = derive_seed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
-            loss = _gradient(state, network, losses, batch)
+            loss = _gradient(state, network, losses, batch)  # line 5
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.scaler.step(state.optimizer)
