@@ -9,14 +9,24 @@ EQUIVALENT does not explain. Two run at a time, on one thread each.
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from multiprocessing import Pool
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+# What the tests import, beside the package: in here once, and not for each mutant.
+LIBRARIES = (
+    "torch", "torch._dynamo", "torch.distributed.run", "torchmetrics", "diffusers", "datasets",
+    "diffusers.models.unets.unet_2d", "diffusers.schedulers.scheduling_ddim", "scipy.linalg",
+    "sklearn.datasets", "matplotlib.pyplot", "anywidget",
+)  # fmt: skip
+IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # and so it is
+QUIETLY = ("-x", "-q", "-p", "no:cacheprovider", "-W", IMPORTED)
 
 # room: (the line or part of a line, what it becomes), each found exactly once in its file.
 MUTANTS: dict[str, list[tuple[str, str]]] = {
@@ -885,13 +895,25 @@ def run(room: str, old: str, new: str) -> tuple[bool, float]:
         path.write_text(path.read_text().replace(old, new))
         files = [f"tests/test_{name}.py" for name in TESTS.get(room, [room.rpartition(".")[2]])]
         start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-        )
-        return done.returncode == 1, time.perf_counter() - start
+        return _pytest(copy, files) != 0, time.perf_counter() - start
+
+
+def _pytest(copy: Path, files: list[str]) -> int:
+    """Its exit status, in a child that inherits the libraries, whose import takes the longest."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 9
+    try:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+        os.chdir(copy)
+        sys.path[0] = os.environ["PYTHONPATH"] = str(copy)
+        status = int(pytest.main([*QUIETLY, *files]))
+    finally:
+        os._exit(status)
 
 
 def lost() -> list[str]:
@@ -904,7 +926,13 @@ def lost() -> list[str]:
     ]
 
 
+def _run(mutant: tuple[str, str, str]) -> tuple[bool, float]:
+    return run(*mutant)
+
+
 def main() -> int:
+    for name in LIBRARIES:
+        import_module(name)
     rooms = sys.argv[1:] or list(MUTANTS)
     unknown = set(rooms) - MUTANTS.keys()
     if unknown:
@@ -916,8 +944,8 @@ def main() -> int:
         if run(room, "", "")[0]:
             sys.exit(f"the tests of {room} fail without any mutant")
     survivors = 0
-    with ThreadPoolExecutor(2) as pool:
-        for mutant, (caught, seconds) in zip(todo, pool.map(lambda m: run(*m), todo), strict=True):
+    with Pool(2) as pool:
+        for mutant, (caught, seconds) in zip(todo, pool.imap(_run, todo), strict=True):
             room, old, new = mutant
             fate = "caught" if caught else EQUIVALENT.get(mutant, "SURVIVED")
             survivors += fate == "SURVIVED"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ddpm_lite import NoiseSchedule, cosine_schedule
-from ddpm_lite.checks import CHECKERS, agree, check, disagree
+from ddpm_lite.checks import CHECKERS, agree, below, check, disagree, not_below
 
 from .answers import RIGHT, WRONG
 
@@ -79,3 +79,17 @@ def test_cosine_schedules_are_among_the_inputs() -> None:
     seen: list[NoiseSchedule] = []
     check("2.3", lambda s: seen.append(s) or RIGHT["2.3"](s))
     assert any(torch.equal(s.beta, cosine_schedule(s.T).beta) for s in seen)
+
+
+def test_an_order_and_its_control(capsys: pytest.CaptureFixture[str]) -> None:
+    below("half", torch.tensor(0.31), 0.5)
+    not_below("a copy", 0.5, 0.5)
+    assert capsys.readouterr().out == (
+        "below    half (0.31, limit 0.5)\nFAILS    a copy (0.5, limit 0.5), as it should\n"
+    )
+    for value in (0.5, 0.7, math.nan):
+        with pytest.raises(AssertionError, match=rf"half: {value} is not below 0\.5"):
+            below("half", value, 0.5)
+    for value in (0.49, math.nan):
+        with pytest.raises(AssertionError, match=rf"expected 0\.5 or more, got {value}"):
+            not_below("half", value, 0.5)

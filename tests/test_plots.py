@@ -123,3 +123,23 @@ def test_unet_draws_every_layer_and_every_skip() -> None:
     legend = ax.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["conv", "down", "block", "up"]
+
+
+def test_a_table_is_text_and_html() -> None:
+    shown = plots.table(
+        {"schedule": ["linear", "<cosine>"], "T": torch.tensor([1000, 50]),
+         "bits": [(3.14159, 0.02), None], "share": np.array([0.5, 1234.5])}, digits=1,
+    )  # fmt: skip
+    assert repr(shown).splitlines() == [
+        "schedule      T       bits    share",
+        "linear    1,000  3.1 ± 0.0      0.5",
+        "<cosine>     50             1,234.5",
+    ]
+    html = shown._repr_html_()
+    assert '<td style="text-align: left">&lt;cosine&gt;</td>' in html
+    assert html.count("<tr>") == 3
+    assert html.count("text-align: right") == 9
+    with pytest.raises(ValueError, match=r"of one length, .* got \{'a': 1, 'b': 2\}"):
+        plots.table({"a": [1], "b": [1, 2]})
+    with pytest.raises(ValueError, match="at least one of them"):
+        plots.table({})

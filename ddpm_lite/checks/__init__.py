@@ -1,4 +1,4 @@
-"""How the book checks itself, and its reader: `agree`, `disagree`, and `check` for exercises."""
+"""How the book checks itself, and its reader: `agree` and `below` with their controls, and `check` for exercises."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddpm_lite.checks.wrong import DOTS, Wrong
 
-__all__ = ["Wrong", "agree", "check", "disagree"]
+__all__ = ["Wrong", "agree", "below", "check", "disagree", "not_below"]
 
 Numbers = Tensor | Sequence[float] | float
 
@@ -38,6 +38,22 @@ def disagree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:
     if not off > atol:  # NaN is no fair way to fail
         raise AssertionError(f"{what}: expected to fail by more than {atol:.3g}, off by {off:.3g}")
     print(f"FAILS    {what} (off by {off:.2g}), as it should")
+
+
+def below(what: str, value: float | Tensor, limit: float) -> None:
+    """Print that a number lies below a limit, or raise AssertionError. For an order, not equality."""
+    number = float(value)
+    if not number < limit:  # NaN is below nothing
+        raise AssertionError(f"{what}: {number:.3g} is not below {limit:.3g}")
+    print(f"below    {what} ({number:.2g}, limit {limit:.3g})")
+
+
+def not_below(what: str, value: float | Tensor, limit: float) -> None:
+    """The control of `below`: a known mistake does not stay below the limit, or AssertionError."""
+    number = float(value)
+    if not number >= limit:
+        raise AssertionError(f"{what}: expected {limit:.3g} or more, got {number:.3g}")
+    print(f"FAILS    {what} ({number:.2g}, limit {limit:.3g}), as it should")
 
 
 def check(exercise: str, answer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Figures of the book: one style, one palette, legible in print and without colour.
+"""Figures and tables of the book: one style, one palette, legible in print and without colour.
 
 Figures are SVG; `for_dark` recolours one for a dark page.
 """
@@ -14,6 +14,7 @@ from ddpm_lite.plots.figures import (
     unet,
 )
 from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
+from ddpm_lite.plots.tables import Table, table
 
 __all__ = [
     "COLORS",
@@ -21,6 +22,7 @@ __all__ = [
     "INK",
     "PALE",
     "PAPER",
+    "Table",
     "axes",
     "clouds",
     "for_dark",
@@ -31,5 +33,6 @@ __all__ = [
     "panels",
     "setup",
     "svg",
+    "table",
     "unet",
 ]
