@@ -1,4 +1,4 @@
-"""How the book checks itself, and its reader: `agree` and `below` with their controls, and `check` for exercises."""
+"""How the book checks itself, `agree` and `below` with their controls; and its reader, `check`."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -41,7 +41,7 @@ def disagree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:
 
 
 def below(what: str, value: float | Tensor, limit: float) -> None:
-    """Print that a number lies below a limit, or raise AssertionError. For an order, not equality."""
+    """Print that a number lies below a limit, or raise AssertionError: for what is an order."""
     number = float(value)
     if not number < limit:  # NaN is below nothing
         raise AssertionError(f"{what}: {number:.3g} is not below {limit:.3g}")
