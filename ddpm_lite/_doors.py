@@ -19,6 +19,7 @@ __all__ = ["door"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Rank = tuple[int, bool, str, bool]
 NUMBERS = {bool: "True or False", int: "an integer", float: "a number"}
 TENSOR = "a tensor, an array or numbers in lists"
 
@@ -83,22 +84,30 @@ def _is_tensor(kind: Any) -> bool:
     return kind is Tensor or getattr(kind, "array_type", None) is Tensor
 
 
-def _rank(annotation: Any) -> tuple[int, bool, str]:
-    """How many dimensions a tensor must have, whether it may have more, and what they are."""
+def _rank(annotation: Any) -> Rank:
+    """What a tensor must be: its dimensions, if there may be more, their names, if floats alone."""
     shaped = [kind for kind in _parts(annotation) if getattr(kind, "array_type", None) is Tensor]
     if len(shaped) != 1 or Tensor in _parts(annotation):
-        return 0, True, ""
+        return 0, True, "", False
     names = shaped[0].dim_str.split()
     fixed = [name for name in names if not name.startswith(("*", "..."))]
-    return len(fixed), len(fixed) < len(names), ", ".join(names)
+    kinds = shaped[0].dtypes
+    real = isinstance(kinds, tuple) and "float64" in kinds and "int64" not in kinds
+    return len(fixed), len(fixed) < len(names), ", ".join(names), real
 
 
-def _take(name: str, value: Any, annotation: Any, rank: tuple[int, bool, str] | None) -> Any:
+def _take(name: str, value: Any, annotation: Any, rank: Rank | None) -> Any:
     """The value, or the tensor that it stands for, if it is of a kind that is allowed."""
     if rank is not None:
+        least, more, shape, real = rank
+        in_lists = isinstance(value, list | tuple)
         value = value if type(value) is Tensor else _as_allowed(name, value, annotation)
         if isinstance(value, Tensor):
-            least, more, shape = rank
+            if real and not value.is_floating_point() and not value.is_complex():
+                if not in_lists:
+                    bytes_ = ": to_model_range maps grey levels" * (value.dtype == torch.uint8)
+                    raise TypeError(f"{name} must be floating point, got {value.dtype}{bytes_}")
+                value = value.to(torch.get_default_dtype())  # [1, 2] means [1.0, 2.0]
             if value.ndim < least or (value.ndim > least and not more):
                 raise ValueError(f"{name} must be [{shape}], got {tuple(value.shape)}")
             if value.is_complex():

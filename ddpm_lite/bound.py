@@ -37,7 +37,7 @@ class ELBO:
     dims: int
     """Numbers in one image."""
     levels: int = 256
-    """Grey levels, the unit of `distortion`."""
+    """Grey levels, the unit of `distortion`; 256 where the diffusion has none."""
 
     @property
     def total(self) -> PerImage:
@@ -56,7 +56,7 @@ class ELBO:
         L_T and every L_{s-1} with s > t. Eq. {eq}`eq-rate`; Ho et al. (2020), Section 4.3, Table 4
         and Figure 5.
         """
-        later = torch.cat([self.kl, torch.zeros_like(self.kl[:, :1])], dim=1)
+        later = torch.cat([self.kl, torch.zeros_like(self.prior[:, None])], dim=1)
         later = later.flip(1).cumsum(1).flip(1)
         return (self.prior[:, None] + later) / (math.log(2) * self.dims)
 
@@ -283,7 +283,7 @@ def _check_batch(diffusion: GaussianDiffusion, x0: Tensor, chunk: int) -> None:
 def _check_on_levels(x0: Tensor, levels: int) -> None:
     """Bits are counted for grey levels; between two of them the decoder has no answer."""
     level = (x0.double() + 1) / 2 * (levels - 1)
-    off = (level - level.round()).abs()
+    off = (level - level.round().clamp(0, levels - 1)).abs()
     if bool((off > 0.05 + torch.finfo(x0.dtype).eps * levels).any()):
         where = off.argmax()
         raise ValueError(

@@ -64,7 +64,8 @@ class GaussianDiffusion(ForwardProcess):
         self_condition: the model is called as `(xt, t, x0_hat)` with an earlier estimate of x_0,
             or None (Chen, Zhang and Hinton, 2022).
         first_variance: sigma_1^2, which the decoder L_0 alone uses. By default beta_1; where
-            beta_tilde is wanted, beta_tilde_2, since beta_tilde_1 is zero and has no logarithm.
+            beta_tilde is wanted, beta_tilde_2, since beta_tilde_1 is zero and has no logarithm. A
+            shortened chain keeps it only where its first step is the same.
         levels: grey levels of the data, for the decoder; None for data that are not discrete,
             whose L_0 is then a density's.
         trained_on: in a shortened chain, the schedule of the whole one; `subsequence` sets both.
@@ -90,6 +91,22 @@ class GaussianDiffusion(ForwardProcess):
             raise ValueError(f"first_variance must be positive, got {self.first_variance}")
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"levels must be at least 2, or None, got {self.levels}")
+        if self.first_variance is not None and self.variance == "learned":
+            raise ValueError("first_variance is of a fixed variance, got it beside 'learned'")
+        if self.stops or self.trained_on:
+            self._check_shortened()
+
+    def _check_shortened(self) -> None:
+        """Hold a shortened chain against the whole one that it is taken from."""
+        whole, stops = self.trained_on, list(self.stops)
+        inside = whole is not None and len(stops) == self.T + 1 and 0 <= min(stops) <= whole.T
+        if whole is None or not inside or max(stops) > whole.T:
+            raise ValueError(f"stops must be {self.T + 1} times of the whole chain, got {stops}")
+        if not torch.allclose(self.schedule.alpha_bar, whole.alpha_bar[stops], rtol=1e-9, atol=0):
+            raise ValueError(
+                "the schedule of a shortened chain must be that of its stops: shorten anew by "
+                "`subsequence`"
+            )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -143,6 +160,8 @@ class GaussianDiffusion(ForwardProcess):
             x0_prev: an earlier estimate of x_0, for a model with self-conditioning.
         """
         t = self._check(t, xt=xt, x0_prev=x0_prev)
+        if x0_prev is not None and not self.self_condition:
+            raise ValueError("x0_prev needs a diffusion with self_condition, got one without")
         return self._p_mean_variance(model, xt, t, clip, x0_prev)
 
     def _p_mean_variance(
@@ -226,7 +245,8 @@ class GaussianDiffusion(ForwardProcess):
         For "eps" that is L_simple, Eq. {eq}`eq-l-simple`; Ho et al. (2020), Eq. 14, which sums
         where this takes the mean. With a learned variance it is the hybrid loss, Eq.
         {eq}`eq-hybrid`: to it comes 0.001 times the bound in bits per dimension, estimated as T
-        times its term at t, which trains the variance alone (Nichol and Dhariwal, 2021, Eq. 16).
+        times its term at t with x0_hat held in [-1, 1], which trains the variance alone (Nichol and
+        Dhariwal, 2021, Eq. 16).
 
         Args:
             model: `(xt, t) -> output`.
@@ -246,6 +266,11 @@ class GaussianDiffusion(ForwardProcess):
         error = (guess - self._target(self.objective, x0, xt, eps, t)) ** 2
         loss = reduce(error, "b ... -> b", "mean")
         if weight is not None:
+            if weight.shape != (self.T + 1,):
+                raise ValueError(
+                    f"weight must have an entry for each t = 0..{self.T}, shape ({self.T + 1},), "
+                    f"got {tuple(weight.shape)}"
+                )
             loss = loss * weight.to(loss).index_select(0, self._many(t, x0))
         if self.variance == "learned":
             frozen = torch.cat([guess.detach(), output.chunk(2, dim=1)[1]], dim=1)
@@ -359,7 +384,10 @@ class GaussianDiffusion(ForwardProcess):
         schedule = self.schedule.subsequence(times)
         stops = tuple(self.times[t] for t in (0, *times))
         whole = self.trained_on or self.schedule
-        return GaussianDiffusion(schedule, **self.config, trained_on=whole, stops=stops)
+        settings = self.config
+        if times[0] != 1:  # another first step, and not the variance that was chosen for it
+            settings["first_variance"] = None
+        return GaussianDiffusion(schedule, **settings, trained_on=whole, stops=stops)
 
     @cached_property
     def times(self) -> list[int]:

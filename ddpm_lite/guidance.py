@@ -50,7 +50,8 @@ def guided(
 ) -> Callable[[Tensor, Tensor], Images]:
     """A model `(xt, t) -> output` that draws images of the given classes.
 
-    output(none) + scale (output(label) - output(none)). Eq. {eq}`eq-guidance`; scale = 1 + w of
+    output(none) + scale (output(label) - output(none)); a learned variance stays as it is with the
+    label. Eq. {eq}`eq-guidance`; scale = 1 + w of
     Ho and Salimans (2022), Eq. 6. At 1 that is the network asked with its labels, once; at 0 it
     ignores them.
 
@@ -79,6 +80,11 @@ def guided(
             return network(xt, t, labels=labels)
         twice = torch.cat([xt, xt]), torch.cat([t, t])
         with_label, without = network(*twice, labels=torch.cat([labels, nothing])).chunk(2)
-        return without + scale * (with_label - without)
+        variance = with_label[:, :0]
+        if getattr(network, "learned_variance", False):
+            (with_label, variance), (without, _) = (
+                output.chunk(2, dim=1) for output in (with_label, without)
+            )
+        return torch.cat([without + scale * (with_label - without), variance], dim=1)
 
     return model

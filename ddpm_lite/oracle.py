@@ -81,17 +81,17 @@ class Oracle:
         r_k is the probability that x_t came from component k, whose noised version has that
         center and variance. By Tweedie's formula it is -sqrt(1 - alpha_bar_t) times the score.
         """
-        _, noise, off, variance = self._components(xt, t)
+        _, rest, off, variance = self._components(xt, t)
         r = self._log_joint(off, variance).softmax(1)
-        eps = noise.sqrt() * reduce(r[..., None] * off / variance, "b k d -> b d", "sum")
+        eps = rest.sqrt() * reduce(r[..., None] * off / variance, "b k d -> b d", "sum")
         return eps.view(xt.shape).to(xt.dtype)
 
     @door
     def x0_hat(self, xt: Images, t: int | Int[Tensor, " B"]) -> Images:
         """E[x_0 | x_t], the best guess at the image in the mean square, [B, ...]."""
-        signal, _, off, variance = self._components(xt, t)
+        alpha_bar, _, off, variance = self._components(xt, t)
         r = self._log_joint(off, variance).softmax(1)
-        best = self.means + signal.sqrt() * self.variance / variance * off
+        best = self.means + alpha_bar.sqrt() * self.variance / variance * off
         return reduce(r[..., None] * best, "b k d -> b d", "sum").view(xt.shape).to(xt.dtype)
 
     @door
@@ -122,7 +122,7 @@ class Oracle:
     @door
     def log_density(self, xt: Images, t: int | Int[Tensor, " B"]) -> PerImage:
         """log q(x_t) in nats, [B]; t may be 0, for the data, unless std is 0."""
-        _, _, off, variance = self._components(xt, t)
+        _, _, off, variance = self._components(xt, t, least=0)
         return self._log_joint(off, variance).logsumexp(1).to(xt.dtype)
 
     @door
@@ -135,30 +135,33 @@ class Oracle:
         )  # fmt: skip
         return (self.means[k] + self.variance[k].sqrt() * noise).view(n, *self.shape)
 
-    def _components(self, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _components(
+        self, xt: Tensor, t: int | Tensor, least: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha_bar and 1 - alpha_bar [B, 1], x_t less every center, every variance [B, K, D]."""
         if xt.shape[1:] != self.shape:
             raise ValueError(
                 f"xt must have the shape of the data, {tuple(self.shape)}, after its first axis, "
                 f"got {tuple(xt.shape)}"
             )
-        signal = self.schedule.alpha_bar[self._times(xt, t)].view(-1, 1, 1)
+        alpha_bar = self.schedule.alpha_bar[self._times(xt, t, least)].view(-1, 1, 1)
         # 1 - alpha_bar in the schedule's float64: it is small for small t.
-        signal, noise = signal.to(self.means), (1 - signal).to(self.means)
-        off = rearrange(xt.flatten(1), "b d -> b 1 d").to(self.means) - signal.sqrt() * self.means
-        return signal, noise[:, 0], off, signal * self.variance + noise
+        alpha_bar, rest = alpha_bar.to(self.means), (1 - alpha_bar).to(self.means)
+        centers = alpha_bar.sqrt() * self.means
+        off = rearrange(xt.flatten(1), "b d -> b 1 d").to(self.means) - centers
+        return alpha_bar, rest[:, 0], off, alpha_bar * self.variance + rest
 
-    def _times(self, xt: Tensor, t: int | Tensor) -> Tensor:
-        """t of each x_t, in 0..T, on the CPU, where the schedule is."""
+    def _times(self, xt: Tensor, t: int | Tensor, least: int = 1) -> Tensor:
+        """t of each x_t, on the CPU, where the schedule is."""
         times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
         if times.is_floating_point() or times.shape != (len(xt),):
             raise ValueError(
                 f"t must be one integer, or one for each of {len(xt)} x_t, got "
                 f"{tuple(times.shape)} of {times.dtype}"
             )
-        if len(times) and not 0 <= int(times.min()) <= int(times.max()) <= self.schedule.T:
-            got = int(times.min() if times.min() < 0 else times.max())
-            raise ValueError(f"t must lie in 0..{self.schedule.T}, got {got}")
+        if len(times) and not least <= int(times.min()) <= int(times.max()) <= self.schedule.T:
+            got = int(times.min() if times.min() < least else times.max())
+            raise ValueError(f"t must lie in {least}..{self.schedule.T}, got {got}")
         return times.long()
 
     def _log_joint(self, off: Tensor, variance: Tensor) -> Tensor:

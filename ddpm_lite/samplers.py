@@ -67,7 +67,8 @@ def ddpm(
         progress: show a bar.
 
     Raises:
-        ValueError: a start of another shape, or a t_start that the chain does not stop at.
+        ValueError: a start of another shape, or none where the times end before T; a t_start that
+            the chain does not stop at.
     """
     first, x, z = _begin(diffusion, model, shape, start, t_start, noise, generator, device)
     x0_hat = None
@@ -171,13 +172,17 @@ def encode(
     from T: a step of `ddim` divides by sqrt(alpha_bar_T), and the error of eps_hat grows with it.
     There is a warning then. Let the times stop sooner, or take a network that predicts v.
 
+    With self-conditioning a step of `ddim` depends on the one before it, and has no inverse.
+
     Args:
         steps: as for `ddim`, which must be given the same.
         refine: further evaluations a step; 0 is the usual inversion, exact only as steps grow.
 
     Raises:
-        ValueError: refine < 0, or steps outside 1..T.
+        ValueError: refine < 0, steps outside 1..T, or a diffusion with self-conditioning.
     """
+    if diffusion.self_condition:
+        raise ValueError("encode needs a diffusion without self_condition, got one with it")
     if refine < 0:
         raise ValueError(f"refine must not be negative, got {refine}")
     chain = _shorten(diffusion, steps)
@@ -324,6 +329,10 @@ def _begin(
         t_start = diffusion.times[-1]
     elif start is None:
         raise ValueError(f"t_start = {t_start} needs a start: an x_t with which to begin there")
+    if start is None and t_start < (diffusion.trained_on or diffusion.schedule).T:
+        raise ValueError(
+            f"times that end at {t_start} need a start: only x_T is nearly standard normal"
+        )
     if t_start not in diffusion.times[1:]:
         raise ValueError(
             f"t_start must be one of the chain's {diffusion.T} times up to "

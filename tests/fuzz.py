@@ -68,7 +68,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "convert": (DIFFUSION.convert, {"output": X, "xt": X, "t": T, "given": "eps", "wanted": "x0"}),
     "p_mean_variance": (
         DIFFUSION.p_mean_variance,
-        {"model": ORACLE, "xt": X, "t": T, "clip": True, "x0_prev": X},
+        {"model": ORACLE, "xt": X, "t": T, "clip": True},
     ),
     "p_from_output": (DIFFUSION.p_from_output, {"output": X, "xt": X, "t": T, "clip": True}),
     "p_sample": (DIFFUSION.p_sample, {"model": ORACLE, "xt": X, "t": T, "clip": True, "noise": X}),

@@ -277,3 +277,15 @@ def test_bits_are_of_the_diffusion_s_grey_levels(function: Any) -> None:
         with pytest.raises(ValueError, match=f"on the {levels} grey levels of the diffusion, got"):
             function(diffusion, lambda x, t: x, wrong)
         function(GaussianDiffusion(schedule, levels=None), lambda x, t: x, wrong)
+
+
+def test_one_step_has_a_rate() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(1, 0.5, 0.5), levels=17)
+    terms = elbo(diffusion, wavy, pictures(3))
+    assert terms.rate.shape == terms.distortion.shape == (3, 1)
+    assert_close(terms.rate[:, 0], terms.prior / (math.log(2) * terms.dims))
+
+
+def test_what_lies_outside_the_levels_has_no_bits() -> None:
+    with pytest.raises(ValueError, match=r"on the 256 grey levels .* got 201\.0000"):
+        elbo(GaussianDiffusion(linear_schedule(3)), wavy, torch.full((1, 2), 201.0))

@@ -279,3 +279,41 @@ def test_a_coefficient_changed_by_nobody() -> None:
     assert first.positive_beta_tilde.numbers[1] == schedule.beta_tilde[2]
     assert schedule.beta_tilde[1] == 0
     assert GaussianDiffusion(schedule).sigma2.numbers[1:] == schedule.beta[1:].tolist()
+
+
+def test_a_shortened_chain_is_held_to_the_whole_one() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(20, 0.01, 0.3))
+    short = diffusion.subsequence([5, 10, 20])
+    assert replace(short, variance="beta_tilde").stops == (0, 5, 10, 20)
+    for wrong in (
+        {"schedule": linear_schedule(3, 0.01, 0.3)},
+        {"trained_on": linear_schedule(20)},
+        {"stops": (0, 5, 11, 20)},
+        {"stops": (0, 10, 20)},
+        {"stops": (0, 5, 10, 21)},
+        {"stops": (-1, 5, 10, 20)},
+        {"trained_on": None},
+    ):
+        with pytest.raises(ValueError, match=r"stops must be 4 times|that of its stops"):
+            replace(short, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stops must be 3 times of the whole chain"):
+        GaussianDiffusion(linear_schedule(2), stops=(0, 500, 1000))
+
+
+def test_the_first_variance_is_of_the_first_step() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(20, 0.01, 0.3), first_variance=1e-4)
+    assert diffusion.subsequence([1, 10, 20]).sigma2.numbers[1] == 1e-4
+    short = diffusion.subsequence([5, 10, 20])
+    assert short.sigma2.numbers[1] == pytest.approx(1 - diffusion.schedule.alpha_bar[5].item())
+    with pytest.raises(ValueError, match="first_variance is of a fixed variance"):
+        replace(diffusion, variance="learned")
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    diffusion, x = GaussianDiffusion(linear_schedule(20, 0.01, 0.3)), torch.zeros(2, 3)
+    with pytest.raises(ValueError, match="x0_prev needs a diffusion with self_condition"):
+        diffusion.p_mean_variance(lambda x, t: x, x, 3, x0_prev=x)
+    with pytest.raises(
+        ValueError, match=r"each t = 0\.\.20, shape \(21,\), got \(20,"
+    ):
+        diffusion.p_losses(lambda x, t: x, x, 3, weight=torch.ones(20))

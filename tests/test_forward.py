@@ -149,7 +149,7 @@ X = torch.zeros(3, 1, 2, 2)
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_images() -> None:
     diffusion = GaussianDiffusion(linear_schedule())
-    with pytest.raises(TypeError, match=r"x0 must be floating point in \[-1, 1\], got torch.uint8"):
+    with pytest.raises(TypeError, match=r"x0 must be floating point, got torch.uint8: to_"):
         diffusion.q_sample(X.byte(), 1)
     with pytest.raises(ValueError, match=r"eps must have the shape of x0, \(3, 1, 2, 2\), got"):
         diffusion.q_sample(X, 1, X[:2])

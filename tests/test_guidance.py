@@ -100,3 +100,17 @@ def test_bad_input_is_refused_by_name(network: UNet) -> None:
         guided(network, torch.tensor([0]), -1.0)
     with pytest.raises(ValueError, match="at least two classes, got 1"):
         LabelledOracle(linear_schedule(5), [torch.zeros(1, 1)])
+
+
+def test_a_learned_variance_is_not_guided() -> None:
+    """Past a scale of one the line through two variances would leave the place between them."""
+    torch.manual_seed(0)
+    network = UNet(8, 1, 8, (1,), classes=3, learned_variance=True)
+    torch.nn.init.normal_(network.conv_out.weight)
+    x, t, labels = torch.randn(2, 1, 8, 8), torch.tensor([3, 7]), torch.tensor([0, 1])
+    with torch.no_grad():
+        asked = network(x, t, labels=labels)
+        nothing = network(x, t, labels=torch.tensor([2, 2]))
+        mean, variance = guided(network, labels, 4.0)(x, t).chunk(2, dim=1)
+    assert_close(variance, asked[:, 1:])
+    assert_close(mean, nothing[:, :1] + 4 * (asked - nothing)[:, :1], rtol=1e-4, atol=1e-4)

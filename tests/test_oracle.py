@@ -261,3 +261,20 @@ def test_the_bound_is_one_number_in_both_forms(variance: str, T: int) -> None:
         atol=1e-12,
         rtol=0,
     )
+
+
+def test_the_data_themselves_have_a_density_alone() -> None:
+    oracle = Oracle(linear_schedule(5), torch.tensor([[1.0], [-1.0]]), 0.5)
+    x = torch.zeros(2, 1)
+    assert oracle.log_density(x, 0).isfinite().all()
+    for ask in (oracle, oracle.x0_hat, oracle.q_reverse):
+        with pytest.raises(ValueError, match=r"t must lie in 1\.\.5, got 0"):
+            ask(x, 0)
+
+
+def test_whole_numbers_in_lists_are_numbers() -> None:
+    lists = Oracle(linear_schedule(5), [[1], [-1]])  # type: ignore[arg-type]
+    tensors = Oracle(linear_schedule(5), torch.tensor([[1.0], [-1.0]]))
+    x = torch.tensor([[0.3]])
+    assert_close(lists(x, 3), tensors(x, 3))
+    assert_close(lists([[1]], 3), tensors(torch.ones(1, 1), 3))  # type: ignore[arg-type]

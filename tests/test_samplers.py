@@ -475,3 +475,22 @@ def test_inpainting_refuses_what_is_no_mask() -> None:
     for step in inpaint(diffusion, lambda x, t: x, x0 + 0.5, known, repeats=2):
         assert step.x0_hat.abs().max() <= 1
     assert torch.equal(step.xt, x0 + 0.5)
+
+
+def test_only_the_last_time_begins_without_a_start() -> None:
+    """At t = 100 of 1000, data of mean 0.5 are far from standard normal."""
+    diffusion = GaussianDiffusion(linear_schedule())
+    for chain in (
+        lambda: ddim(diffusion, lambda x, t: x, (1, 2), steps=[50, 100]),
+        lambda: ddpm(diffusion.subsequence([50, 100]), lambda x, t: x, (1, 2)),
+    ):
+        with pytest.raises(ValueError, match="times that end at 100 need a start"):
+            next(chain())
+    next(ddim(diffusion, lambda x, t: x, (1, 2), steps=[50, 100], start=torch.zeros(1, 2)))
+    next(ddpm(diffusion.subsequence([50, 1000]), lambda x, t: x, (1, 2)))
+
+
+def test_self_conditioning_has_no_inverse() -> None:
+    diffusion = GaussianDiffusion(linear_schedule(10), self_condition=True)
+    with pytest.raises(ValueError, match="encode needs a diffusion without self_condition"):
+        encode(diffusion, lambda x, t, x0_hat: x, torch.zeros(1, 2))
