@@ -316,8 +316,8 @@ class GaussianDiffusion(ForwardProcess):
     def kl(self, out: Prediction, x0: Images, xt: Images, t: Time) -> PerImage:
         """L_{t-1} for t > 1, in nats, [B]: up to a constant, the distance of two means.
 
-        Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eq. 5, which with a
-        fixed variance is Eq. 8, and of a network of eps Eq. 10.
+        Eq. {eq}`eq-kl-means`; Ho et al. (2020), Eq. 8 and Eq. 10, which are those of a fixed
+        variance, the second for a network of eps.
         """
         return self._kl(out, x0, xt, self._check(t, x0=x0, xt=xt, mean=out.mean))
 

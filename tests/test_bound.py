@@ -37,7 +37,7 @@ def wavy(x: Tensor, t: Tensor) -> Tensor:
     return 0.7 * x + 0.2 * (x + t.view(-1, *[1] * (x.ndim - 1)) / 10).sin()
 
 
-@pytest.mark.proves("elbo", "kl", "decoder", "prior_kl", "total", "bits_per_dim")
+@pytest.mark.proves("elbo", "kl", "decoder", "prior_kl", "total", "ELBO.bits_per_dim")
 @pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
 def test_every_term_by_torch_distributions(objective: Any, variance: Any) -> None:
@@ -175,7 +175,7 @@ def test_both_forms_of_the_bound_agree_in_expectation() -> None:
         assert error < 0.02 * closed.mean()
 
 
-@pytest.mark.proves("elbo_estimate")
+@pytest.mark.proves("elbo_estimate", "Estimate.bits_per_dim")
 @pytest.mark.parametrize("proposal", [None, 1 / torch.arange(2.0, 13.0)], ids=["even", "1 / t"])
 def test_the_estimate_is_unbiased_and_knows_its_error(proposal: Tensor | None) -> None:
     diffusion = GaussianDiffusion(linear_schedule(12, 0.01, 0.4), levels=17)

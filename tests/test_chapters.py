@@ -92,7 +92,7 @@ def test_the_ledger_is_complete() -> None:
     for key, pairs in rows.items():
         for function, tests in pairs:
             assert tests, f"{key}: no test proves {function.module}.{function.name}"
-    known = {function.short for function in ledger.functions()}
+    known = {name for f in ledger.functions() for name in (f.short, f.name)}
     assert set(ledger.proofs()) <= known, "tests prove functions that do not exist"
     paper = range(1, 17)
     assert {f"Eq. {n}" for n in paper} | {"Algorithm 1", "Algorithm 2"} <= rows.keys()

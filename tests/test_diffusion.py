@@ -313,7 +313,5 @@ def test_what_has_no_effect_is_refused() -> None:
     diffusion, x = GaussianDiffusion(linear_schedule(20, 0.01, 0.3)), torch.zeros(2, 3)
     with pytest.raises(ValueError, match="x0_prev needs a diffusion with self_condition"):
         diffusion.p_mean_variance(lambda x, t: x, x, 3, x0_prev=x)
-    with pytest.raises(
-        ValueError, match=r"each t = 0\.\.20, shape \(21,\), got \(20,"
-    ):
+    with pytest.raises(ValueError, match=r"each t = 0\.\.20, shape \(21,\), got \(20,"):
         diffusion.p_losses(lambda x, t: x, x, 3, weight=torch.ones(20))

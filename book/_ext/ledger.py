@@ -5,7 +5,9 @@ numbers, and a test names the functions it proves, by `@pytest.mark.proves`.
 """
 
 import ast
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 LABEL = re.compile(r"\{eq\}`(eq-[\w-]+)`")
 PAPER = re.compile(
     r"Ho et al\. \(2020\), (?:Section [\d.]+(?:, )?)?"
-    r"(Eqs?\. \d+(?: and \d+)?|Algorithm \d)"
+    r"(Eqs?\. \d+(?: and (?:Eq\. )?\d+)?|Algorithm \d)"
 )
 DEFINED = re.compile(r"\$\$ \((eq-[\w-]+)\)")
 NUMBER = re.compile(r"\d+")
@@ -107,11 +109,14 @@ def cited(doc: str) -> list[str]:
 def rows() -> dict[str, list[tuple[Function, list[Test]]]]:
     """For each equation, its functions and their tests, in the order of the equations."""
     tests = proofs()
+    every = functions()
+    known = Counter(function.short for function in every)
     found: dict[str, list[tuple[Function, list[Test]]]] = {}
-    for function in functions():
+    for function in every:
+        # Of two classes' methods of one name, a mark says which: "ELBO.bits_per_dim".
+        name = function.short if known[function.short] == 1 else function.name
         for key in cited(function.doc):
-            pair = function, tests.get(function.short, [])
-            found.setdefault(key, []).append(pair)
+            found.setdefault(key, []).append((function, tests.get(name, [])))
 
     labels = [
         label
@@ -137,6 +142,12 @@ class Ledger(SphinxDirective):
         paper = self.arguments[0] == "paper"
         source = f"{self.config.html_theme_options['repository_url']}/blob/main"
         lines = ["| equation | computed by | held to it by |", "|---|---|---|"]
+        counts = json.loads((Path(__file__).parent / "caught.json").read_text())
+        if not paper:
+            more = (" broken, and noticed by the chapter |", "---|")
+            lines = [
+                line + last for line, last in zip(lines, more, strict=True)
+            ]
         for key, pairs in rows().items():
             if key.startswith("eq-") == paper:
                 continue
@@ -149,7 +160,10 @@ class Ledger(SphinxDirective):
                 for (file, name), line in tests.items()
             )
             equation = key if paper else f"{{eq}}`{key}`"
-            lines.append(f"| {equation} | {names} | {links} |")
+            row = f"| {equation} | {names} | {links} |"
+            if not paper:
+                row += f" {counts[key]['caught']} of {counts[key]['mutants']} |"
+            lines.append(row)
         container: Any = nodes.container(classes=["ledger"])
         self.state.nested_parse(StringList(lines, "ledger"), 0, container)
         return [container]
