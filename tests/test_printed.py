@@ -36,6 +36,7 @@ from ddpm_lite.runs.cli import main
 from ddpm_lite.runs.recipes import RECIPES
 from tests.pictures import cached, offline
 from tests.small import as_environment, small
+from tests.systems import of_the_source, several_processes
 
 __all__ = ["offline"]
 
@@ -275,6 +276,7 @@ def account(command: str) -> None:
     HOLDERS[tool](words)
 
 
+@of_the_source
 @pytest.mark.parametrize("command", PRINTED)
 def test_a_command_is_accounted_for(command: str) -> None:
     try:
@@ -283,6 +285,7 @@ def test_a_command_is_accounted_for(command: str) -> None:
         pytest.fail(f"{command!r}, printed in {', '.join(PRINTED[command])}: {error}")
 
 
+@of_the_source
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -312,6 +315,7 @@ def test_a_command_that_nothing_runs_is_not(command: str, says: str) -> None:
         account(command)
 
 
+@of_the_source
 def test_what_is_collected() -> None:
     page = (
         "Type `make book` or `make`, `python -m`.\n\n```sh\nmake a && b c  # why\n# no\n```\n\n"
@@ -348,6 +352,7 @@ def test_a_block_of_ours_runs_as_printed(
                 assert Path(words[words.index("--out") + 1]).exists()
 
 
+@several_processes
 @pytest.mark.parametrize("command", PROCESSES)
 def test_several_processes_run_as_printed(command: str, tmp_path: Path, offline: Path) -> None:
     """By torchrun, from a cache of the hub; on two processes, for eight are slow to start here."""
@@ -373,6 +378,7 @@ def test_several_processes_run_as_printed(command: str, tmp_path: Path, offline:
     assert (out / "samples-00000002.png").exists()
 
 
+@of_the_source
 def test_the_table_of_hours_is_right() -> None:
     page = (ROOT / "book/command-line.md").read_text()
     (steps, batch, millions), = re.findall(
