@@ -1,6 +1,6 @@
 """Other implementations, from the registry, to measure against; none of their code is here.
 
-    pip install -r benchmarks/requirements.txt --no-deps
+    pip install --no-deps -r benchmarks/requirements.txt
 
 denoising-diffusion-pytorch imports torchvision for its data loader alone; where there is none, a
 stand-in takes its place during the import.

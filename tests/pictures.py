@@ -1,5 +1,6 @@
 """Random pictures, written to folders and to parquet files as the hub stores them."""
 
+import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -66,6 +67,27 @@ def hub(root: Path, name: str) -> dict[str, tuple[np.ndarray, list[int]]]:
         parquet(root / f"{split}-00000-of-00001.parquet", pixels, labels, column, names)
         parts[split] = pixels, labels
     return parts
+
+
+def cached(home: Path, name: str) -> None:
+    """Lay a small set where the library keeps it once it has come from the hub."""
+    import datasets
+
+    from ddpm_lite.images.sources import HUB
+
+    parts = hub(home / "parquet", name)
+    files = {split: str(home / "parquet" / f"{split}-*.parquet") for split in parts}
+    cache = home / "datasets"
+    made = datasets.load_dataset("parquet", data_files=files, cache_dir=str(cache))
+    folder = Path(made["train"].cache_files[0]["filename"]).parent
+    place = cache / HUB[name].replace("/", "___") / "plain_text" / "0.0.0" / ("0" * 40)
+    place.parent.mkdir(parents=True)
+    folder.rename(place)
+    for split in parts:
+        (place / f"parquet-{split}.arrow").rename(place / f"{name}-{split}.arrow")
+    about = place / "dataset_info.json"
+    says = json.loads(about.read_text())
+    about.write_text(json.dumps(says | {"dataset_name": name, "config_name": "plain_text"}))
 
 
 @pytest.fixture

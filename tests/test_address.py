@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
+
 ROOT = Path(__file__).parents[1]
 HERE = "https://github.com/OWNER/ddpm-lite"
 THERE = "/".join(("https://github.com", "someone", "a-fork"))  # not to be rewritten here

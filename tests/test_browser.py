@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests import browser
+from tests.systems import of_the_source
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +70,7 @@ def test_what_was_fetched_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert browser.find() == str(where())
 
 
+@of_the_source
 def test_make_looks_before_its_first_test() -> None:
     done = subprocess.run(
         ["make", "--dry-run", "--always-make", "test"],

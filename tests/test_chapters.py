@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from ddpm_lite.checks import CHECKERS
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))

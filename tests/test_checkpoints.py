@@ -19,6 +19,7 @@ from ddpm_lite.runs.checkpoints import (
     save_state,
     shipped,
 )
+from tests.systems import linux_only
 
 DIFFUSION = GaussianDiffusion(
     cosine_schedule(50), "v", "learned", self_condition=True, first_variance=0.01, levels=17
@@ -71,6 +72,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@linux_only("/dev/full")
 def test_a_full_disk(tmp_path: Path) -> None:
     """/dev/full takes no byte: the error is the system's own, and the old weights stay."""
     path = tmp_path / "a.safetensors"

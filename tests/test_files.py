@@ -1,8 +1,9 @@
 """Files: whole or not at all, and one writer at a time."""
 
+import ast
 import errno
-import fcntl
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -13,6 +14,10 @@ import pytest
 
 from ddpm_lite.system import files
 from ddpm_lite.system.files import locked, written_aside
+from tests.systems import not_on_windows, of_the_source
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -30,6 +35,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@not_on_windows("it replaces no file that somebody has open")
 def test_the_new_file_comes_whole(tmp_path: Path) -> None:
     """Who has the old file open keeps the old one, and never sees half of the new."""
     path = tmp_path / "file"
@@ -40,6 +46,7 @@ def test_the_new_file_comes_whole(tmp_path: Path) -> None:
         assert (reader.read(), path.read_text()) == ("old", "new")
 
 
+@not_on_windows("it has no fcntl, and syncs no folder")
 def test_the_file_and_its_name_reach_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,9 +64,10 @@ def test_the_file_and_its_name_reach_the_disk(
     assert synced == [(False, True, False), (True, False, True)]
 
 
+@not_on_windows("nobody can read a locked file")
 def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
-    says = rf"writing to {tmp_path}: {lock} is held by process {os.getpid()} on "
+    says = re.escape(f"writing to {tmp_path}: {lock} is held by process {os.getpid()} on ")
     says += rf"{socket.gethostname()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. Stop it"
     for _ in range(2):  # and lets go of it
         with locked(lock), pytest.raises(RuntimeError, match=says), locked(lock):
@@ -69,6 +77,7 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
 NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL]
 
 
+@not_on_windows("it has no fcntl")
 @pytest.mark.parametrize("answer", NO_LOCKS, ids=errno.errorcode.get)
 def test_where_there_are_no_locks_the_file_is_one(
     answer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +126,7 @@ def test_an_older_library_without_locks(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
+@not_on_windows("it has no fcntl")
 @pytest.mark.parametrize("answer", [errno.EROFS, errno.EIO], ids=errno.errorcode.get)
 def test_a_folder_that_cannot_be_written_to(
     answer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,3 +139,26 @@ def test_a_folder_that_cannot_be_written_to(
     with pytest.raises(OSError, match=says) as caught, locked(tmp_path / ".lock"):
         pass
     assert caught.value.errno == answer
+
+
+@of_the_source
+def test_text_is_utf_8_on_every_system() -> None:
+    """Windows takes an encoding of its own where none is named."""
+    checked, silent = 0, []
+    for path in Path(files.__file__).parents[1].rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and of_text(call):
+                checked += 1
+                if "encoding" not in {keyword.arg for keyword in call.keywords}:
+                    silent.append(f"{path}:{call.lineno}")
+    assert checked > 10
+    assert silent == []
+
+
+def of_text(call: ast.Call) -> bool:
+    """`path.read_text()` and the like, or `path.open("a")`."""
+    name = getattr(call.func, "attr", "")
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    return name in ("read_text", "write_text") or (
+        name == "open" and any(isinstance(m, str) and "b" not in m for m in modes)
+    )

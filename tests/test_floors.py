@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ddpm_lite"
 # A room is a file at the root or a folder; it imports from lower floors alone.

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import yaml
 
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
+
 ROOT = Path(__file__).parents[1]
 # As a hook, the formatter mends; as hooks, tools that get names obey what pyproject.toml excludes.
 ONLY_LINT, ONLY_HOOK = {"--check"}, {"--force-exclude"}

@@ -20,6 +20,7 @@ from ddpm_lite import (
 )
 from ddpm_lite.runs import many
 from ddpm_lite.runs.many import codelength, draw
+from tests.systems import several_processes
 
 from .test_processes import torchrun
 
@@ -103,6 +104,7 @@ def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatc
     assert all(part for parts in calls for part in parts)
 
 
+@several_processes
 def test_two_real_processes_draw_what_one_does(tmp_path: Path) -> None:
     code = """
         import torch

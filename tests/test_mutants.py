@@ -5,6 +5,9 @@ from pathlib import Path
 
 from tests import chapter_mutants
 from tests.mutants import EQUIVALENT, MUTANTS, lost
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,6 +12,9 @@ import pytest
 
 from tests import as_released
 from tests.as_released import tracked
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
 
 ROOT = Path(__file__).parents[1]
 KINDS = {".py", ".js", ".css", ".json", ".safetensors", ".png", ".typed"}

@@ -14,6 +14,7 @@ import torch
 
 from ddpm_lite.system import processes
 from ddpm_lite.system.processes import Leaving, device_note, gather, joined, rank, wait, world
+from tests.systems import several_processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +52,7 @@ def test_a_gpu_that_is_not_there() -> None:
         pass
 
 
+@several_processes
 def test_two_gather_what_each_has(tmp_path: Path) -> None:
     done = torchrun(
         """
@@ -66,6 +68,7 @@ def test_two_gather_what_each_has(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_text() for name in "01"] == ["2 [10, 11]"] * 2
 
 
+@several_processes
 def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
     """Rank 1 is killed in its fifth step: torchrun ends rank 0 too; then the same command."""
     code = """

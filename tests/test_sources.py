@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from ddpm_lite import load_images
 from ddpm_lite.images import sources
 from tests.pictures import offline, parquet, random, save, stand_in
+from tests.systems import not_on_windows
 
 __all__ = ["offline", "stand_in"]
 
@@ -24,6 +26,11 @@ def no_network(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"a test went for the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def like(path: Path | str) -> str:
+    """A path as a message writes it here, to be searched for."""
+    return re.escape(str(Path(path)))
 
 
 def found(path: Path) -> dict[str, int]:
@@ -117,7 +124,7 @@ def test_splits_beside_something_else_are_refused(offline: Path) -> None:
     message = r"has splits \({}\) side by side with others, such as {}; .* path of a split"
     for folder, part, other in (("a", "train", "raw"), ("b", "test", "2.png"),
                                 ("c", "test", "x/rest.parquet")):  # fmt: skip
-        with pytest.raises(ValueError, match=message.format(part, other)):
+        with pytest.raises(ValueError, match=message.format(part, like(other))):
             sources.open_path(str(offline / folder), False)
     assert found(offline / "a" / "train") == {"train": 1}  # the way out that it names
 
@@ -129,13 +136,14 @@ def test_no_such_thing(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_images("minst")
     for path in ("./minst", "no/where", "images.parquet", "~no-such-user/images"):
         where = offline / path  # in full, so that a wrong working folder shows
-        with pytest.raises(FileNotFoundError, match=f"file {where}; sets .* are {names}"):
+        with pytest.raises(FileNotFoundError, match=f"file {like(where)}; sets .* are {names}"):
             load_images(path)
     with pytest.raises(ValueError, match="unknown set 'mnist'"):
         load_images(Path("mnist"))  # a Path is never a name
     save(offline / "flowers" / "a.png", random(4, 4))
     assert load_images("flowers").name == "flowers"  # a folder, with or without a slash
-    monkeypatch.setenv("HOME", str(offline))
+    for home in ("HOME", "USERPROFILE"):  # the second is that of Windows
+        monkeypatch.setenv(home, str(offline))
     assert len(load_images("~/flowers").images) == 1
     single = save(offline / "one.png", random(4, 4))
     with pytest.raises(ValueError, match=r"one.png is neither a folder nor a .parquet file"):
@@ -143,12 +151,12 @@ def test_no_such_thing(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_with_no_images(offline: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=f"no images in {offline}"):
+    with pytest.raises(FileNotFoundError, match=f"no images in {like(offline)}"):
         load_images(offline)
     (offline / "x").mkdir()
     (offline / "x" / "readme.txt").write_text("none")
     save(offline / ".cache" / "a.png", random(4, 4))
-    with pytest.raises(FileNotFoundError, match=f"no images in {offline}"):
+    with pytest.raises(FileNotFoundError, match=f"no images in {like(offline)}"):
         load_images(offline)
 
 
@@ -163,7 +171,7 @@ def test_a_folder_that_cannot_be_opened(offline: Path, monkeypatch: pytest.Monke
         return real(path)
 
     monkeypatch.setattr(os, "scandir", locked)
-    with pytest.raises(PermissionError, match=f"denied: '{offline / 'b'}'"):
+    with pytest.raises(PermissionError, match=r"denied: '.*b'"):
         load_images(offline)
 
 
@@ -274,12 +282,12 @@ def test_every_kind_that_pillow_reads_is_read(offline: Path, ending: str) -> Non
 def test_what_may_hold_images_is_not_left_out(offline: Path, name: str) -> None:
     save(offline / "a" / "0.png", random(4, 4))
     (offline / name).write_bytes(b"not looked at")
-    with pytest.raises(ValueError, match=f"holds {name} beside what can be read: unpack"):
+    with pytest.raises(ValueError, match=f"holds {like(name)} beside what can be read: unpack"):
         load_images(offline)
     parquet(offline / "c" / "0.parquet", random(1, 4, 4))
     (offline / "a" / "0.png").rename(offline / "c" / "0.png")
     (offline / name).unlink()
-    with pytest.raises(ValueError, match=r"holds c/0.png beside what can be read"):
+    with pytest.raises(ValueError, match=f"holds {like('c/0.png')} beside what can be read"):
         load_images(offline)
 
 
@@ -296,6 +304,7 @@ def test_other_files_are_named(offline: Path) -> None:
         load_images(only)
 
 
+@not_on_windows("links need a right there")
 def test_links_are_followed_and_broken_ones_named(offline: Path) -> None:
     save(offline / "elsewhere" / "0.png", random(4, 4))
     save(offline / "set" / "ant" / "0.png", random(4, 4))

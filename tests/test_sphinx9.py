@@ -3,6 +3,9 @@
 import re
 
 from tests.sphinx9 import LEFT_OUT, ROOT, pins
+from tests.systems import of_the_source
+
+pytestmark = of_the_source
 
 
 def pinned(text: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from ddpm_lite import (
 )
 from ddpm_lite.batches import Draw
 from ddpm_lite.training import TrainState, pick_precision
+from tests.systems import several_processes
 
 
 class Linear(nn.Module):
@@ -236,6 +237,7 @@ def test_the_gradient_is_held_at_its_norm() -> None:
     assert_close(held, whole * 1e-3 / whole.norm(), rtol=1e-3, atol=1e-7)
 
 
+@several_processes
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     """Gloo on the CPU: the same three steps, whole and shared; rank 1 starts with other weights."""
 

@@ -186,11 +186,11 @@ def main(out: Path = Path("results")) -> None:
         if not file.exists():
             found = measure()
             with written_aside(file) as aside:
-                aside.write_text(json.dumps(found) + "\n")
+                aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
             print(name, flush=True)
-        table[name] = json.loads(file.read_text())
+        table[name] = json.loads(file.read_text(encoding="utf-8"))
     with written_aside(out / "shipped.json") as aside:
-        aside.write_text(json.dumps(table, indent=1) + "\n")
+        aside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,4 +19,4 @@ def load_results(name: str) -> dict[str, Any]:
     if not path.exists():
         there = sorted(p.stem for p in STORED.glob("*.json"))
         raise ValueError(f"name must be one of {', '.join(there)}, got {name!r}")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

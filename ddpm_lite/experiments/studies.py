@@ -246,7 +246,7 @@ def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
         torch.set_num_threads(1)  # several rows at a time use the cores better
     found = run(STUDIES[table][row], seed, device)
     with written_aside(file) as aside:
-        aside.write_text(json.dumps(found) + "\n")
+        aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
     return f"{table}/{row}, seed {seed}"
 
 
@@ -262,7 +262,9 @@ def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
     rows = {}
     for name, study in STUDIES[table].items():
         files = {int(f.stem.rpartition("-")[2]): f for f in folder.glob(f"{table}/{name}-?.json")}
-        seeds = {str(seed): json.loads(files[seed].read_text()) for seed in sorted(files)}
+        seeds = {
+            str(seed): json.loads(files[seed].read_text(encoding="utf-8")) for seed in sorted(files)
+        }
         if seeds:
             rows[name] = {"title": study.title, "seeds": seeds}
     first = next(iter(STUDIES[table].values()))
@@ -317,7 +319,9 @@ def main(
             print(done.result(), flush=True)
     for table in dict(wanted):
         with written_aside(out / f"{table}.json") as aside:
-            aside.write_text(json.dumps(collect(table, out, device), indent=1) + "\n")
+            aside.write_text(
+                json.dumps(collect(table, out, device), indent=1) + "\n", encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _linked(path: Path, entry: Path, above: tuple[str, ...] = ()) -> dict[str, s
                 raise ValueError(f"{here} imports {name!r} of {there}, which exports {exported}")
         return f'const {{ {", ".join(names).replace(" as ", ": ")} }} = $modules["{there}"];'
 
-    text = IMPORT.sub(constant, COMMENT.sub("", path.read_text()))
+    text = IMPORT.sub(constant, COMMENT.sub("", path.read_text(encoding="utf-8")))
     rest = EXPORT.sub("", text) if above else EXPORT.sub("", text).replace("export default ", "", 1)
     if unknown := UNKNOWN.search(rest):
         raise ValueError(

@@ -310,7 +310,7 @@ def _tell(line: str, found: dict[str, Any], out: Path | None) -> None:
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(out) as aside:
-            aside.write_text(json.dumps(found, indent=2) + "\n")
+            aside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _images(name: str, split: str, size: int | None, channels: int | None) -> ImageSet:

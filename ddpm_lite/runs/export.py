@@ -52,7 +52,7 @@ def export_model(source: str | Path, out: Path, name: str | None = None) -> int:
     text = browser_script(*load(source), name or Path(source).stem)
     out.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(out) as aside:
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
     return len(text.encode())
 
 

@@ -134,7 +134,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         path = inner if inner.is_dir() and not any(path.glob(f"{FILE}*")) else path
         config = path / "config.json"
         if config.exists():
-            _check_config(json.loads(config.read_text()))
+            _check_config(json.loads(config.read_text(encoding="utf-8")))
         path = _pick(path)
     if path.suffix != ".safetensors":
         raise ValueError(

@@ -233,7 +233,7 @@ class Run:
         if self.log.exists():
             kept = [row for row in self.rows() if row["step"] <= step]
             with written_aside(self.log) as aside:
-                aside.write_text("".join(json.dumps(row) + "\n" for row in kept))
+                aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
     def _log(self, step: TrainStep, mean: "_Mean") -> None:
         config = step.state.config
@@ -243,7 +243,7 @@ class Run:
         seconds = time.perf_counter() - mean.start
         row = {"step": step.step, "loss": mean.value, "lr": step.state.rate, "seconds": seconds}
         row["images_per_second"] = mean.here * config.batch / seconds
-        with self.log.open("a") as file:
+        with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())  # the state that follows does not count these steps again

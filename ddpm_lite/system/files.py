@@ -79,7 +79,7 @@ def _acquired(path: Path) -> BaseFileLock:
         ) from error
     if not isinstance(lock, SoftFileLock):  # which writes by itself who holds it
         with suppress(OSError):  # Windows lets nobody write to a locked file
-            path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+            path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
     return lock
 
 
@@ -101,7 +101,7 @@ def _held(path: Path, soft: bool) -> str:
     """What to do about a lock that another process holds."""
     holder = "a process that it does not name"
     with suppress(OSError, ValueError):
-        pid, host = path.read_text().splitlines()[:2]
+        pid, host = path.read_text(encoding="utf-8").splitlines()[:2]
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(path.stat().st_mtime))
         holder = f"process {int(pid)} on {host} since {since}"
     gone = f"; if that process has ended, remove {path}" if soft else ""

@@ -12,7 +12,7 @@ from ddpm_lite.javascript import as_module
 __all__ = ["Widget", "esm", "style", "with_core"]
 
 HERE = Path(__file__).parent
-style = (HERE / "style.css").read_text()
+style = (HERE / "style.css").read_text(encoding="utf-8")
 
 
 def esm(name: str) -> str:

@@ -116,7 +116,7 @@ class Sampler(Widget):
     """
 
     _esm = esm("sampler.js")
-    _css = style + (HERE / "sampler.css").read_text()
+    _css = style + (HERE / "sampler.css").read_text(encoding="utf-8")
     sampler = traitlets.Enum(["ddpm", "ddim"], "ddim").tag(sync=True)
     steps = traitlets.Int(50, min=1).tag(sync=True)
     eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
