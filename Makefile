@@ -81,8 +81,10 @@ browser: $(INSTALLED) ## Find the Chromium of the browser tests, or get it
 
 test: browser lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
 	$(BIN)/pip check
-	$(SHARED) --nbval book
-	$(BIN)/jupyter-book build -W -n --keep-going .
+	@# Both at once: the build keeps one core busy, and nbval the others.
+	@mkdir -p _build; $(SHARED) --nbval book > _build/nbval.log 2>&1 & nbval=$$!; \
+	$(BIN)/jupyter-book build -W -n --keep-going .; built=$$?; \
+	wait $$nbval; compared=$$?; cat _build/nbval.log; exit $$((built | compared))
 	$(BIN)/python book/notebooks.py --built
 	$(ONE_THREAD) worksteal tests/book
 
