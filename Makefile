@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit browser test sphinx9 wheel address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit browser nbval strict test sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -79,13 +79,17 @@ unit: $(INSTALLED) ## The unit tests alone, without the chapters and the browser
 browser: $(INSTALLED) ## Find the Chromium of the browser tests, or get it
 	@$(BIN)/python tests/browser.py
 
+nbval: $(INSTALLED)
+	$(SHARED) --nbval book
+
+strict: $(INSTALLED)
+	$(BIN)/jupyter-book build -W -n --keep-going .
+	$(BIN)/python book/notebooks.py --built
+
+# The chapters run under nbval while the build, which keeps one core busy, executes them too.
 test: browser lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
 	$(BIN)/pip check
-	@# Both at once: the build keeps one core busy, and nbval the others.
-	@mkdir -p _build; $(SHARED) --nbval book > _build/nbval.log 2>&1 & nbval=$$!; \
-	$(BIN)/jupyter-book build -W -n --keep-going .; built=$$?; \
-	wait $$nbval; compared=$$?; cat _build/nbval.log; exit $$((built | compared))
-	$(BIN)/python book/notebooks.py --built
+	$(MAKE) --jobs 2 nbval strict
 	$(ONE_THREAD) worksteal tests/book
 
 sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests

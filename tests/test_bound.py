@@ -191,7 +191,7 @@ def test_the_estimate_is_unbiased_and_knows_its_error(proposal: Tensor | None) -
     assert_close(got.bits_per_dim, got.total / 4 / math.log(2))
 
 
-@pytest.mark.proves("rate", "distortion")
+@pytest.mark.proves("ELBO.rate", "distortion")
 def test_rate_and_distortion() -> None:
     """Table 4's ends: at t = T only L_T has been paid, at t = 1 all but L_0."""
     diffusion = GaussianDiffusion(linear_schedule(10, 0.01, 0.5), levels=17)

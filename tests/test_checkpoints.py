@@ -21,9 +21,7 @@ from ddpm_lite.runs.checkpoints import (
 )
 from tests.systems import linux_only
 
-DIFFUSION = GaussianDiffusion(
-    cosine_schedule(50), "v", "learned", self_condition=True, first_variance=0.01, levels=17
-)
+DIFFUSION = GaussianDiffusion(cosine_schedule(50), "v", "learned", self_condition=True, levels=17)
 
 
 def network(**changes: object) -> UNet:

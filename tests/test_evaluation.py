@@ -178,7 +178,7 @@ def floor(real: Any = TRAIN[:9], samples: int = 3, **how: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: evaluate(TRAIN[:5].long()), TypeError, r"samples must be floating point in \[-1"),
+        (lambda: evaluate(TRAIN[:5].long()), TypeError, "samples must be floating point"),
         (lambda: evaluate(TRAIN[:1]), ValueError, r"samples must be \[N, C, H, W\] with N >= 2"),
         (lambda: evaluate(TRAIN[:5, 0]), ValueError, r"got \(5, 8, 8\)"),
         (lambda: evaluate(TRAIN[:5, :0]), ValueError, r"got \(5, 0, 8, 8\)"),

@@ -61,8 +61,10 @@ def functions(package: Path = ROOT / "ddpm_lite") -> list[Function]:
         for node in body:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 continue
+            if node.name.startswith("_"):
+                continue
             doc = ast.get_docstring(node)
-            if doc and not node.name.startswith("_"):
+            if doc:
                 found.append(Function(module, prefix + node.name, doc))
             if isinstance(node, ast.ClassDef):
                 walk(node.body, module, f"{prefix}{node.name}.")

@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["Table", "table"]
 
-Cell = str | float | tuple[float, float] | None
+Cell = str | int | float | tuple[float, float] | None
 
 
 class Table:
