@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -26,6 +26,7 @@ __all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Weight = Literal["none", "simple", "variational", "min_snr"]
 LOOK = 100  # steps between looks at the loss: a look waits for the device
 
 
@@ -40,15 +41,15 @@ class TrainConfig:
         warmup: steps over which the learning rate rises linearly.
         decay: whether the learning rate then falls to zero along half a cosine.
         weight_decay: of AdamW; 0 makes it Adam, as in the paper.
-        ema_decay: of the averaged weights; it starts lower, (1 + n) / (10 + n) after n steps,
-            so that the average forgets the random beginning.
+        ema_decay: of the averaged weights. They are those of step 1 first; step n from 2 on takes
+            (1 + n) / (10 + n) where that is lower, so that the average forgets the beginning.
         clip_norm: the gradient's norm is held at this or below.
         accumulate: parts that a batch is cut into, one after the other, to save memory.
-        flip: mirror half of the images, left for right.
+        flip: mirror half of the images, left for right; of data [N, C, H, W] alone.
         weight: of the loss at each t, as `GaussianDiffusion.loss_weight` names it, or "none",
             which for eps is L_simple. "variational" with a learned variance is `bound_losses`.
         drop_label: the share of labels to hide, as one more class after the last, so that the
-            network learns with and without: Ho and Salimans (2022), Algorithm 1.
+            network learns with and without: Ho and Salimans (2022), Algorithm 1. It needs labels.
         precision: "auto" is bfloat16 where the hardware multiplies it (on a CPU, only for a
             million parameters or more: below, it gains little, and a short run is the same on
             every CPU), else float16 with a scaled loss on a GPU, else float32.
@@ -68,7 +69,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     accumulate: int = 1
     flip: bool = False
-    weight: Literal["none", "simple", "variational", "min_snr"] = "none"
+    weight: Weight = "none"
     drop_label: float = 0.0
     precision: Precision = "auto"
     channels_last: bool | None = None
@@ -91,10 +92,11 @@ class TrainConfig:
             raise ValueError(
                 f"batch must be a multiple of accumulate = {self.accumulate}, got {self.batch}"
             )
-        if self.precision not in get_args(Precision):
-            raise ValueError(
-                f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}"
-            )
+        for name, known in (("precision", get_args(Precision)), ("weight", get_args(Weight))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
 
 
 class Decay:
@@ -204,26 +206,37 @@ def train(
     Sample from `step.ema`, the averaged network. Where processes were joined by
     torch.distributed, each takes its share of every batch. Without dropout several take the steps
     of one, up to rounding. With it they do not: each process draws masks for its own share.
+    Dropout draws from torch's own generator, which each step seeds and puts back: two threads of
+    one process that train with dropout, or draw meanwhile, disturb each other.
 
     Args:
         model: `(xt, t) -> output`.
         diffusion: q and the loss.
         data: [N, ...] in [-1, 1]; or uint8, grey levels 0..diffusion.levels - 1; or an `ImageSet`.
-        config: `TrainConfig()` when not given.
-        state: to go on from; a fresh one when not given.
+        config: `TrainConfig()` when not given, or that of `state`.
+        state: to go on from; a fresh one when not given. It has the settings, so `model` must be
+            its own, and `config` differ in nothing but `steps`, and there only without `decay`.
+            For others load its `state_dict` into a `TrainState` that has them.
         labels: [N], one for each image, for a network with classes. Its last class stands for a
             hidden label where `drop_label` is not 0.
 
     Raises:
         TypeError: data are neither floating point nor uint8.
         ValueError: no images, NaN or infinite values in them, not as many labels as images, labels
-            that the network has no class for, a batch that processes and accumulation do not
-            divide, a precision that the device has not.
-        FloatingPointError: the loss is no longer finite; looked at every 100 steps, because
-            a look waits for the device.
+            that the network has no class for, `drop_label` without labels, `flip` of what are no
+            images, a batch that processes and accumulation do not divide, a precision that the
+            device has not, a state of another network or of other settings.
+        FloatingPointError: the loss or a weight is no longer finite; looked at every 100 steps,
+            because a look waits for the device, and at the last.
     """
     config = config or (state.config if state else TrainConfig())
+    if state is not None:
+        _check_state(state, model, config)
     data = take_data(data, diffusion.levels)
+    if config.flip and data.ndim != 4:
+        raise ValueError(f"flip needs images [N, C, H, W], got data of shape {tuple(data.shape)}")
+    if config.drop_label and labels is None:
+        raise ValueError(f"drop_label needs labels to hide, got {config.drop_label} and no labels")
     if labels is not None:
         _check_labels(labels, len(data), getattr(unwrapped(model), "classes", None), config)
     parts = config.accumulate * world()
@@ -233,6 +246,7 @@ def train(
             f"{config.accumulate}, got {config.batch}"
         )
     state = state or TrainState(model, config)
+    state.config = config
     # The checks above must not wait for next().
     return _train(state, diffusion, data, labels, config)
 
@@ -293,12 +307,32 @@ def _train(
         if world() > 1:
             dist.all_reduce(loss)
             loss /= world()
-        if state.step % LOOK == 0 and not math.isfinite(loss.item()):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {state.step}; try a smaller lr than "
-                f"{config.lr}, a longer warmup than {config.warmup}, or precision float32"
-            )
+        if state.step % LOOK == 0 or state.step == config.steps:
+            _check_finite(state, loss)
         yield TrainStep(state.step, loss, state.ema, state)
+
+
+def _check_state(state: TrainState, model: nn.Module, config: TrainConfig) -> None:
+    """Refuse to go on with another network, or by settings that the state has not."""
+    if unwrapped(model) is not state.model:
+        raise ValueError("model must be the network of the state, got another")
+    for name in (field.name for field in fields(TrainConfig)):
+        old, new = getattr(state.config, name), getattr(config, name)
+        if old != new and (name != "steps" or config.decay):
+            raise ValueError(
+                f"{name} must be that of the state, {old!r}, got {new!r}: load the state's "
+                "state_dict into a TrainState with the new settings"
+            )
+
+
+def _check_finite(state: TrainState, loss: Tensor) -> None:
+    config, finite = state.config, [p.isfinite().all() for p in state.model.parameters()]
+    if not (math.isfinite(loss.item()) and bool(torch.stack(finite).all())):
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at step {state.step}, or the weights are not finite; try a "
+            f"smaller lr than {config.lr}, a longer warmup than {config.warmup}, or precision "
+            "float32"
+        )
 
 
 def _check_labels(labels: Tensor, n: int, classes: int | None, config: TrainConfig) -> None:

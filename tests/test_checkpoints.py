@@ -61,6 +61,36 @@ def test_schedules_come_back_to_the_last_bit(tmp_path: Path) -> None:
     assert torch.equal(load(tmp_path / "a.safetensors")[1].schedule.beta, schedule.beta)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_keep_their_type(dtype: torch.dtype, tmp_path: Path) -> None:
+    net, path = network().to(dtype).eval(), tmp_path / "a.safetensors"
+    save_model(path, net, DIFFUSION)
+    again, _ = load(path)
+    for (name, one), two in zip(
+        again.named_parameters(), [*net.parameters(), *net.buffers()], strict=False
+    ):
+        assert one.dtype == dtype
+        assert torch.equal(one, two), name
+    if dtype == torch.float64:
+        x = torch.randn(2, 1, 8, 8, dtype=dtype)
+        assert torch.equal(again(x, torch.tensor([3, 50]), x), net(x, torch.tensor([3, 50]), x))
+    net.conv_in.bias.data = net.conv_in.bias.data.float()
+    with pytest.raises(ValueError, match=r"of one type, got .* and torch.float32 in conv_in.bias"):
+        save_model(path, net, DIFFUSION)
+
+
+def test_a_name_of_ours_goes_before_a_file_of_it_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model("digits", network(), DIFFUSION)
+    with pytest.warns(
+        UserWarning, match=r"digits are the weights .*; for the file write \./digits"
+    ):
+        assert load("digits")[0].config["width"] == 20
+    assert load("./digits")[0].config["width"] == load(Path("digits"))[0].config["width"] == 8
+
+
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(TypeError, match="network must be a UNet, got Linear"):

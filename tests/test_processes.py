@@ -13,7 +13,16 @@ import pytest
 import torch
 
 from ddpm_lite.system import processes
-from ddpm_lite.system.processes import Leaving, device_note, gather, joined, rank, wait, world
+from ddpm_lite.system.processes import (
+    Leaving,
+    Stopwatch,
+    device_note,
+    gather,
+    joined,
+    rank,
+    wait,
+    world,
+)
 from tests.systems import several_processes
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +45,51 @@ def test_alone() -> None:
         assert (rank(), world()) == (0, 1)
         assert gather(3) == [3]
         wait()
+
+
+def test_only_what_is_within_is_timed() -> None:
+    watch = Stopwatch(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    assert watch.seconds == 0
+    begun = time.perf_counter()
+    for _ in range(2):
+        with watch:
+            time.sleep(0.05)
+        time.sleep(0.3)
+    assert 0.1 <= watch.seconds < time.perf_counter() - begun - 0.5
+    watch.clear()
+    assert watch.seconds == 0
+
+
+def test_a_gpu_is_asked_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With events of the stream, for work may end long after its block; here a GPU is played."""
+    seen: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool):
+            self.at, self.timed = -1, enable_timing
+
+        def record(self, stream: str) -> None:
+            assert stream == "the stream of cuda:1"
+            seen.append("record")
+            self.at = len(seen)
+
+        def synchronize(self) -> None:
+            seen.append("wait")
+
+        def elapsed_time(self, end: "Event") -> float:
+            assert self.timed
+            assert end.timed
+            assert seen[-1] == "wait"
+            return 1000.0 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
+    watch = Stopwatch(torch.device("cuda:1"))
+    for _ in range(3):
+        with watch:
+            pass
+    assert seen == ["record"] * 6  # nothing waits while it works
+    assert watch.seconds == 3
 
 
 def test_a_reader_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

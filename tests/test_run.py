@@ -1,11 +1,13 @@
 """Runs in a folder: killed, cut short, doubled or changed, nothing is lost and nothing is mixed."""
 
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,95 @@ def test_another_number_of_processes_is_told(
     list(Run(tmp_path).train(small(), DIFFUSION, DATA, TrainConfig(steps=3, batch=8)))
 
 
+def test_other_masks_of_other_parts_are_told(tmp_path: Path) -> None:
+    """As of other processes: the batch in two parts draws other masks, and is another run."""
+    network = {"plain": {}, "dropout": {"dropout": 0.3}}
+    ends: dict[tuple[str, int], Tensor] = {}
+    for name, options in network.items():
+        for parts in (1, 2):
+            folder = tmp_path / f"{name}{parts}"
+            list(Run(folder).train(small(**options), DIFFUSION, DATA, TrainConfig(2, batch=8)))
+            steps = Run(folder).train(
+                small(**options), DIFFUSION, DATA, TrainConfig(4, batch=8, accumulate=parts)
+            )
+            if (name, parts) == ("dropout", 2):
+                with pytest.warns(UserWarning, match="in 1 parts, and they go on in 2"):
+                    *_, last = steps
+            else:
+                *_, last = steps
+            ends[name, parts] = torch.cat([p.detach().flatten() for p in last.ema.parameters()])
+    assert (ends["plain", 1] - ends["plain", 2]).abs().max() < 1e-5
+    assert (ends["dropout", 1] - ends["dropout", 2]).abs().max() > 1e-5
+
+
+def test_the_log_tells_the_rate_that_was_used(tmp_path: Path) -> None:
+    config = TrainConfig(6, batch=8, lr=1.0e-3, warmup=2, decay=True)
+    list(Run(tmp_path, log_every=1).train(small(), DIFFUSION, DATA, config))
+    rates = [row["lr"] for row in Run(tmp_path).rows()]
+    falling = [(1 + math.cos(math.pi * n / 4)) / 2 for n in range(4)]
+    assert rates == pytest.approx([1e-3 * r for r in (1 / 3, 2 / 3, *falling)])
+
+
+def test_the_log_counts_the_seconds_of_training_alone(tmp_path: Path) -> None:
+    run, begun = Run(tmp_path, log_every=2), time.perf_counter()
+    for _ in run.train(small(), DIFFUSION, DATA, TrainConfig(4, batch=8)):
+        time.sleep(0.5)
+    rows = run.rows()
+    assert sum(row["seconds"] for row in rows) < time.perf_counter() - begun - 2
+    for row in rows:
+        assert row["images_per_second"] == pytest.approx(16 / row["seconds"])
+
+
+def test_weights_without_a_state_are_not_replaced(tmp_path: Path) -> None:
+    run, config = Run(tmp_path), TrainConfig(2, batch=8)
+    list(run.train(small(), DIFFUSION, DATA, config))
+    for path in run.states():
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"has weights and no state to go on from, .* take them"):
+        list(run.train(small(), DIFFUSION, DATA, config))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_first_save_cut_short_is_begun_again(tmp_path: Path) -> None:
+    """A kill between the weights and their state, and another one before the next save."""
+    run, config = Run(tmp_path), TrainConfig(3, batch=8)
+    list(run.train(small(), DIFFUSION, DATA, config))
+    (state,) = run.states()
+    state.rename(tmp_path / f"{state.name}.part")
+    steps = run.train(small(), DIFFUSION, DATA, config)
+    assert next(steps).step == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "log.jsonl"]
+    steps.close()
+    assert run.step == 1
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_first_save_that_fails_leaves_nothing_in_the_way(
+    link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state cannot take its place: the weights, there already, must not refuse the next run."""
+    run, config, real = Run(tmp_path / "run"), TrainConfig(2, batch=8), os.replace
+    if link:
+        (tmp_path / "run").mkdir()
+        run.weights.symlink_to("../elsewhere")
+
+    def replace(one: Path, two: Path) -> None:
+        if Path(two).suffix == ".pt":
+            raise OSError(5, "Input/output error")
+        real(one, two)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(OSError, match="Input/output"):
+            list(run.train(small(), DIFFUSION, DATA, config))
+    assert not run.weights.exists()
+    assert run.weights.is_symlink() == link
+    assert len(list(run.train(small(), DIFFUSION, DATA, config))) == 2
+    assert run.weights.is_symlink() == link
+    assert about(run.weights)["about"]["step"] == 2
+
+
 def test_a_row_is_a_mean_over_a_stop_too(tmp_path: Path) -> None:
     config, losses = TrainConfig(steps=6, batch=8), []
     for stop in (2, 5, 6):
@@ -192,10 +283,20 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path: Path) -> None
         list(Run(folder).train(small(), DIFFUSION, DATA, note={"data": tmp_path}))
     with pytest.raises(ValueError, match=r"images must lie in \[-1, 1\]"):
         list(Run(folder).train(small(), DIFFUSION, 3 * DATA))
+    short = DIFFUSION.subsequence([500, 1000])
+    with pytest.raises(ValueError, match="save the whole chain, not 2 of 1000 steps"):
+        list(Run(folder).train(small(), short, DATA))
+    for name, value in (("settings", {}), ("step", 999)):
+        with pytest.raises(ValueError, match=f"note must not have '{name}', which is the run's"):
+            list(Run(folder).train(small(), DIFFUSION, DATA, note={name: value, "more": 1}))
     changed = small()
     changed.conv_out = nn.Conv2d(8, 3, 3)
     with pytest.raises(ValueError, match=r"(?s)that its configuration gives it: .*conv_out"):
         list(Run(folder).train(changed, DIFFUSION, DATA))
+    bad = small()
+    bad.conv_in.weight.data[0] = math.nan
+    with pytest.raises(ValueError, match=r"conv_in.weight must be finite"):
+        list(Run(folder).train(bad, DIFFUSION, DATA))
     assert not folder.exists()
 
 

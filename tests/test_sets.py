@@ -272,6 +272,29 @@ def test_sixteen_bits_of_colour_are_not_cut_to_eight(
 
 
 @pytest.mark.usefixtures("as_a_reader")
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tiff"])
+def test_several_images_in_one_file_are_refused(offline: Path, ending: str) -> None:
+    frames = [Image.fromarray(random(8, 8, 3, seed=i)) for i in range(3)]
+    path = offline / f"b.{ending}"
+    frames[0].save(path)
+    save(offline / "a.png", random(8, 8, 3))
+    assert len(load_images(offline).images) == 2
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    says = rf"1 of 2 images cannot be read: {path} \(ValueError: one image is expected, got 3 fr"
+    with pytest.raises(ValueError, match=says):
+        load_images(offline)
+
+
+def test_previews_are_no_second_image(offline: Path) -> None:
+    """A telephone's .jpg is often of this kind."""
+    one, two = (Image.fromarray(random(8, 8, 3, seed=i)) for i in range(2))
+    one.save(offline / "a.mpo", save_all=True, append_images=[two])
+    with Image.open(offline / "a.mpo") as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+        expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(load_images(offline).images[0].permute(1, 2, 0).numpy(), expected)
+
+
 def test_bad_input(offline: Path) -> None:
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         load_images(offline, size=0)

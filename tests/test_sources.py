@@ -57,6 +57,84 @@ def test_capitals_in_a_name_s_end(offline: Path) -> None:
     assert found(offline) == {"train": 1}
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["Train", "TEST"], {"train": 1, "test": 1}),
+        (["Validation", "train"], {"validation": 1, "train": 1}),
+        (["training", "tested", "a-test"], {"train": 3}),  # of three, not one is another's twin
+    ],
+)
+def test_capitals_make_no_other_split(
+    offline: Path, names: list[str], expected: dict[str, int]
+) -> None:
+    for i, name in enumerate(names):
+        save(offline / "images" / name / "a.png", random(4, 4, seed=i))
+        parquet(offline / "files" / f"{name}.parquet", random(1, 4, 4, seed=i))
+        parquet(offline / "folders" / name / "0.parquet", random(1, 4, 4, seed=i))
+    for folder in ("images", "files", "folders"):
+        assert found(offline / folder) == expected
+
+
+def test_a_split_twice_is_refused(offline: Path) -> None:
+    for i, name in enumerate(["Train", "train", "test"]):
+        save(offline / "images" / name / "a.png", random(4, 4, seed=i))
+        parquet(offline / "files" / f"{name}.parquet", random(1, 4, 4, seed=i))
+    for folder in ("images", "files"):
+        with pytest.raises(ValueError, match="each split once, got Train, test, train, which"):
+            found(offline / folder)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("mnist_train", "mnist_test"),
+        ("training", "testing"),
+        ("Train-set", "test-set"),
+        ("mnist.val-00000-of-00001", "mnist.Train-00001-of-00002"),
+        ("training", "evaluation"),
+    ],
+)
+def test_names_that_may_be_meant_as_splits_are_refused(offline: Path, one: str, two: str) -> None:
+    says = rf"has ({one} and {two}|{two} and {one}), which may be meant as splits and are not taken"
+    for i, name in enumerate([one, two]):
+        save(offline / "images" / name / "a.png", random(4, 4, seed=i))
+        save(offline / "deep" / "cat" / name / "a.png", random(4, 4, seed=i))
+        save(offline / "in split" / "train" / name / "a.png", random(4, 4, seed=i))
+        parquet(offline / "files" / f"{name}.parquet", random(1, 4, 4, seed=i))
+        parquet(offline / "folders" / name / "0.parquet", random(1, 4, 4, seed=i))
+    for folder in ("images", "deep", "in split", "files", "folders"):
+        with pytest.raises(ValueError, match=says):
+            found(offline / folder)
+    assert found(offline / "images" / one) == {"train": 1}  # the way out that it names
+
+
+def test_splits_below_the_top_are_no_classes(offline: Path) -> None:
+    for i, name in enumerate(["train", "test"]):
+        save(offline / "images" / name / f"{i}.png", random(4, 4, seed=i))
+        (offline / f"notes_{name}").mkdir()  # without images: no split
+    with pytest.raises(ValueError, match=r"images has test and train, which may be meant"):
+        load_images(offline)
+    assert found(offline / "images") == {"train": 1, "test": 1}
+
+
+def test_folders_of_one_name_are_two_classes(offline: Path) -> None:
+    for i, name in enumerate(["x/cat", "x/dog", "y/cat"]):
+        save(offline / name / "a.png", random(4, 4, seed=i))
+    assert load_images(offline).labels.tolist() == [0, 1, 2]
+    for i, name in enumerate(["train/cat", "train/dog", "test/dog"]):
+        save(offline / "split" / name / "a.png", random(4, 4, seed=i))
+    assert load_images(offline / "split", "test").labels.tolist() == [1]  # but each split has both
+
+
+def test_a_split_without_images(offline: Path) -> None:
+    save(offline / "train" / "a.png", random(4, 4))
+    (offline / "val").mkdir()
+    with pytest.raises(FileNotFoundError, match=rf"no images in the split 'val' of {offline}"):
+        load_images(offline, "val")
+    assert len(load_images(offline).images) == 1
+
+
 def test_folders_named_nearly_so_are_classes(offline: Path) -> None:
     for i, name in enumerate(["trains/a", "test tubes/a", "valley/a"]):
         save(offline / "images" / f"{name}.png", random(4, 4, seed=i))

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def test_bad_input_is_refused_before_the_first_step() -> None:
         ("clip_norm", 0.0, "clip_norm must be positive"),
         ("accumulate", 3, "batch must be a multiple of accumulate = 3, got 64"),
         ("precision", "half", "precision must be one of auto, float32, bfloat16, float16, got"),
+        ("weight", "foo", "weight must be one of none, simple, variational, min_snr, got 'foo'"),
         ("warmup", -1, "warmup must not be negative, got -1"),
         ("ema_decay", 1.0, r"ema_decay must lie in \[0, 1\), got 1.0"),
     ],
@@ -172,8 +174,19 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     steps = train(
         Broken(), GaussianDiffusion(linear_schedule()), torch.zeros(4, 2), TrainConfig(steps=200)
     )
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 100; try a smaller lr"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan at step 100, .* try a smaller lr"
+    ):
         list(steps)
+
+
+@pytest.mark.parametrize(("steps", "lr"), [(50, 1e30), (1, 1e39)])
+def test_the_last_step_is_looked_at_too(steps: int, lr: float) -> None:
+    """The loss of a step is that before it: weights that are no numbers may come after it."""
+    model, diffusion = Linear(), GaussianDiffusion(linear_schedule())
+    run = train(model, diffusion, torch.zeros(4, 2), TrainConfig(steps=steps, lr=lr, warmup=0))
+    with pytest.raises(FloatingPointError, match=f"at step {steps}, or the weights are not finite"):
+        list(run)
 
 
 DIGITS = digits()[0][:64]
@@ -213,6 +226,51 @@ def test_a_resumed_run_is_the_run_that_never_stopped(stop: int, tmp_path: Path) 
     for key in one:
         for name in one[key]:
             assert torch.equal(one[key][name], two[key][name])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 1e-9},
+        {"ema_decay": 0.5},
+        {"weight_decay": 0.1},
+        {"precision": "bfloat16"},
+        {"accumulate": 2},
+        {"seed": 1},
+        {"steps": 9, "decay": True},
+    ],
+)
+def test_the_settings_are_those_of_the_state(change: dict[str, Any]) -> None:
+    decay = {"decay": True} if "decay" in change else {}
+    model, config = small(), TrainConfig(steps=3, batch=8, **decay)
+    state = TrainState(model, config)
+    name, value = next(iter(change.items()))
+    says = f"{name} must be that of the state, {getattr(config, name)!r}, got {value!r}: load"
+    other = replace(config, **change)
+    with pytest.raises(ValueError, match=says):
+        train(model, GaussianDiffusion(linear_schedule()), DIGITS, other, state)
+
+
+def test_a_state_goes_on_for_more_steps_with_its_own_network() -> None:
+    diffusion, model, config = GaussianDiffusion(linear_schedule()), small(), TrainConfig(steps=2)
+    *_, last = train(model, diffusion, DIGITS, config)
+    with pytest.raises(ValueError, match="model must be the network of the state, got another"):
+        train(small(), diffusion, DIGITS, config, last.state)
+    longer = train(last.ema.module, diffusion, DIGITS, config)
+    assert next(longer).step == 1  # a network of its own, with a state of its own
+    steps = list(train(model, diffusion, DIGITS, replace(config, steps=4), last.state))
+    assert [step.step for step in steps] == [3, 4]
+    assert steps[-1].state.config.steps == 4
+
+
+def test_what_would_do_nothing_or_harm_is_refused() -> None:
+    diffusion, points = GaussianDiffusion(linear_schedule()), torch.rand(8, 2)
+    with pytest.raises(ValueError, match=r"flip needs images .* got data of shape \(8, 2\)"):
+        train(Linear(), diffusion, points, TrainConfig(flip=True))  # would swap x and y
+    with pytest.raises(
+        ValueError, match=r"drop_label needs labels to hide, got 0\.2 and no labels"
+    ):
+        train(small(classes=3), diffusion, DIGITS, TrainConfig(drop_label=0.2))
 
 
 def test_parts_of_a_batch_make_its_gradient() -> None:

@@ -18,7 +18,8 @@ def to_model_range(
     """Map the integers 0..levels - 1 onto [-1, 1]: x = 2 v / (levels - 1) - 1.
 
     Eq. {eq}`eq-model-range`; Ho et al. (2020), Section 3.3, with levels = 256. `from_model_range`
-    undoes it exactly.
+    undoes it exactly in float32 and float64; in bfloat16 up to 256 levels, in float16 up to 2048,
+    for with more they cannot tell all of them apart.
 
     Raises:
         TypeError: values are not integers.

@@ -20,6 +20,7 @@ from ddpm_lite.images.sources import HUB, image_column, open_hub, open_path, rea
 __all__ = ["ImageSet", "load_images"]
 
 GREY = ("1", "L", "LA", "La")  # Pillow's modes without colour
+PREVIEWS = ("MPO", "PSD")  # whose first frame is the picture, and the others previews or layers
 NAMED = 5  # images that cannot be read are listed up to here
 
 Row = tuple[str, Callable[[], Any]]  # where an image is from, and what opens it with Pillow
@@ -56,11 +57,14 @@ def load_images(
 
     - By name: "digits", which scikit-learn ships; "mnist", "fashion_mnist" and "cifar10", from
       the Hugging Face hub at the first call and from the cache on this machine afterwards.
-    - A folder of images. Folders in it named train, validation, valid, val or test are its
-      splits. Any others, if two or more at one depth, are its classes, numbered in the order of
-      their names. What begins with a dot, and folders that begin with two underscores, are
-      passed over; links are followed. Other files are named in a warning, and those that may
-      hold images too, such as a .zip, in an error.
+    - A folder of images. Folders in it named train, validation, valid, val or test, in small
+      letters or capitals, are its splits; names nearly so, training and testing, are refused.
+      Any others, if two or more at one depth, are its classes, numbered in the order of their
+      paths: x/cat is another than y/cat. What begins with a dot, and folders that begin with two
+      underscores, are passed over; links are followed. Other files are named in a warning, and
+      those that may hold images too, such as a .zip, in an error. A file of several frames or
+      pages is refused; of .mpo and .psd the first is the picture, and the rest previews and
+      layers.
     - A parquet file, or a folder of them, with images as the hub stores them (a column of bytes
       and path; the first counts) and perhaps integers in a column `label`. Splits are told by
       the files' names (train.parquet, test-00000-of-00001.parquet) or by their folders'
@@ -79,10 +83,11 @@ def load_images(
 
     Raises:
         ImportError: the extra is missing.
-        FileNotFoundError: no such path, or no images there.
+        FileNotFoundError: no such path, or no images there or in the split.
         OSError: the hub could not be reached, or a folder not be opened.
         ValueError: size < 1 or channels other than 1 and 3; an unknown name or split; images
-            that cannot be read, or are not alike in size or channels; parquet that cannot be
+            that cannot be read, are several in one file, or are not alike in size or channels;
+            names that may be meant as splits, and are not known as such; parquet that cannot be
             read or has no images; splits side by side with something else.
         MemoryError: more images, or larger ones, than the machine's memory holds.
     """
@@ -101,6 +106,8 @@ def load_images(
         parts = (open_hub if name_or_path in HUB else open_path)(name, progress)
         if split not in parts:
             raise ValueError(f"{name} has no split {split!r}; it has {', '.join(parts)}")
+        if not len(parts[split]):
+            raise FileNotFoundError(f"no images in the split {split!r} of {name}")
         column, table = image_column(parts[split], name)
         labels = _labels(table)
         rows, count = _rows(table.select_columns(column), column), len(table)
@@ -206,6 +213,9 @@ def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndar
         ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
     ):  # Pillow would drop half of each
         raise ValueError("8 bits a channel are expected, got 16")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in PREVIEWS:
+        raise ValueError(f"one image is expected, got {frames} frames or pages")
     channels = channels or (1 if image.mode in GREY else 3)
     image = ImageOps.exif_transpose(image)  # a camera held upright says so only there
     if image.has_transparency_data:

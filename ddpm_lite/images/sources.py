@@ -29,7 +29,14 @@ PACKED = (
     ".arrow", ".parquet", ".tfrecord", ".hdf5", ".mat", ".avif", ".heic", ".heif", ".jxl", ".qoi",
     ".webp", ".svg", ".dng", ".raw",
 )  # fmt: skip
-SPLIT = "(train|validation|valid|val|test)"
+SPLIT = re.compile(r"(train|validation|valid|val|test)", re.I)
+FILE = re.compile(rf"{SPLIT.pattern}([-_]\d.*)?", re.I)  # a split's, perhaps one of several
+# What may be meant as a split's name: mnist_train, training, test-set.
+NEARLY = re.compile(
+    r"(?P<before>(.*[-_. ])?)(?P<split>train|val|test|dev|eval)(ing|id|idation|uation)?"
+    r"(?P<after>([-_. ].*)?)",
+    re.I,
+)
 
 
 def open_hub(name: str, progress: bool) -> Mapping[str, Any]:
@@ -57,7 +64,8 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
         ImportError: the extra "data" is missing.
         FileNotFoundError: no such path, or no images there.
         ValueError: neither a path nor the name of a set, a file of another kind, one that cannot
-            be read, splits side by side with something else, or images left out.
+            be read, splits side by side with something else, names that may be meant as splits
+            and are not known as such, or images left out.
     """
     path = Path(os.path.expanduser(name)).absolute()
     if not path.exists():
@@ -75,7 +83,7 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
         folders = _image_folders(path)
         images = {split: _below(root, _images) for split, root in folders.items()}
         _check_all_read(path, images)
-        return _as_table(library, images, _are_classes(folders))
+        return _as_table(library, folders, images, _are_classes(folders))
     if path.is_dir():
         _check_all_read(path, parts)
     files = {split: [glob.escape(str(p)) for p in paths] for split, paths in parts.items()}
@@ -148,40 +156,79 @@ def _parquet_files(root: Path) -> dict[str, list[Path]]:
     others: list[Path] = []
     for folder, _, names in _walk(root):
         for path in [Path(folder, n) for n in names if n.lower().endswith(".parquet")]:
-            found = re.fullmatch(SPLIT + r"([-_]\d.*)?", path.stem)
+            found = FILE.fullmatch(path.stem)
             if not found and path.parent != root:
-                found = re.fullmatch(SPLIT, path.parent.name)
+                found = SPLIT.fullmatch(path.parent.name)
             (parts.setdefault(found[1], []) if found else others).append(path)
     _check_alone(parts, others, root)
-    return {"train": others} if others else parts
+    _check_meant([p.stem for p in others], root)
+    _check_meant([p.parent.name for p in others if p.parent != root], root)
+    return {"train": others} if others else _in_small_letters(parts, root)
 
 
 def _image_folders(root: Path) -> dict[str, Path]:
     """The folder of each split."""
-    if not _below(root, _images):
+    images = _below(root, _images)
+    if not images:
         _check_all_read(root, {})
         raise FileNotFoundError(f"no images in {root}")
     _, folders, names = next(_walk(root))
-    parts = {n: root / n for n in folders if re.fullmatch(SPLIT, n)}
+    parts = {n: root / n for n in folders if SPLIT.fullmatch(n)}
     others = [root / n for n in folders + _images(names) if n not in parts]
     _check_alone(parts, others, root)
-    return parts or {"train": root}
+    own = {path.parent for path in images}
+    holding = own.union(*(folder.parents for folder in own))
+    for split in parts.values() or [root]:
+        for folder, inner, _ in _walk(split):
+            _check_meant([n for n in inner if Path(folder, n) in holding], Path(folder))
+    return _in_small_letters(parts, root) or {"train": root}
+
+
+def _in_small_letters(parts: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The parts by the names of their splits, whatever the letters they are written in."""
+    small = {name.lower(): part for name, part in parts.items()}
+    if len(small) < len(parts):
+        raise ValueError(
+            f"{root} must have each split once, got {', '.join(sorted(parts))}, which differ in "
+            "capitals alone"
+        )
+    return small
+
+
+def _check_meant(names: list[str], root: Path) -> None:
+    """Refuse names that differ just as splits do, where they are not taken for splits."""
+    seen: dict[str, tuple[str, str]] = {}
+    for name in names:
+        if found := NEARLY.fullmatch(name):
+            rest = re.sub(r"\d+", "", found["before"] + "*" + found["after"]).lower()
+            split = found["split"].lower()
+            other, first = seen.setdefault(rest, (split, name))
+            if other != split:
+                raise ValueError(
+                    f"{root} has {first} and {name}, which may be meant as splits and are not "
+                    "taken for them: name them train and test right in the folder that you give, "
+                    "or give the path of one alone"
+                )
 
 
 def _are_classes(parts: Mapping[str, Path]) -> bool:
     """Whether the folders that hold images are at one depth below their split, and differ."""
-    names, depths = set(), set()
+    names = set()
     for root in parts.values():
         for folder, _, files in _walk(root):
             if _images(files):
-                names.add(Path(folder).name)
-                depths.add(len(Path(folder).relative_to(root).parts))
+                names.add(Path(folder).relative_to(root).parts)
+    depths = {len(name) for name in names}
     return len(names) > 1 and len(depths) == 1 and 0 not in depths
 
 
-def _as_table(library: Any, images: Mapping[str, list[Path]], classes: bool) -> Mapping[str, Any]:
+def _as_table(
+    library: Any, folders: Mapping[str, Path], images: Mapping[str, list[Path]], classes: bool
+) -> Mapping[str, Any]:
     """The images of each split as the library has them, by path; with their folders as labels."""
-    names = sorted({path.parent.name for paths in images.values() for path in paths})
+    # x/cat is another class than y/cat: whether they are one, nobody here can tell.
+    own = {s: [p.parent.relative_to(folders[s]).as_posix() for p in images[s]] for s in images}
+    names = sorted({name for some in own.values() for name in some})
     features: dict[str, Any] = {"image": library.Image()}
     if classes:
         features["label"] = library.ClassLabel(names=names)
@@ -189,7 +236,7 @@ def _as_table(library: Any, images: Mapping[str, list[Path]], classes: bool) -> 
     for split, paths in images.items():
         columns: dict[str, list[Any]] = {"image": [str(path) for path in paths]}
         if classes:
-            columns["label"] = [names.index(path.parent.name) for path in paths]
+            columns["label"] = [names.index(name) for name in own[split]]
         tables[split] = library.Dataset.from_dict(columns, library.Features(features))
     return tables
 

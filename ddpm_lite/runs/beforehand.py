@@ -39,8 +39,7 @@ def check_training(recipe: Recipe, out: Path, sampler_steps: int | None) -> int:
     """All of a run that can be known without its images; returns the steps of its grids.
 
     Raises:
-        ValueError: a setting that does not fit the others or does nothing, or a folder with
-            weights that the run would replace.
+        ValueError: a setting that does not fit the others or does nothing.
         OSError: a folder that cannot be written to.
     """
     if recipe.training.drop_label:
@@ -55,11 +54,6 @@ def check_training(recipe: Recipe, out: Path, sampler_steps: int | None) -> int:
     if recipe.size is not None:
         recipe.network.levels(recipe.size)
     check_folder(out)
-    if (out / "model.safetensors").exists() and not any(out.glob("state-*.pt")):
-        raise ValueError(
-            f"{out} has weights and no state to go on from, and the run would replace them: use "
-            "another folder"
-        )
     return steps
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -50,15 +50,10 @@ def save_model(
         about: what else to say of the weights, such as the step they are from.
 
     Raises:
-        TypeError: a network without a configuration, which is no `UNet`.
-        ValueError: a shortened chain; weights that do not fit the network's configuration, are
-            not floating point or not finite: `load` would refuse them.
+        TypeError, ValueError: as for `check_saves`.
     """
-    bare = check_saves(network)
-    if diffusion.times[-1] != diffusion.T:
-        raise ValueError(f"save the whole chain, not {diffusion.T} of {diffusion.times[-1]} steps")
+    bare = check_saves(network, diffusion)
     weights = {name: x.detach().cpu().contiguous() for name, x in bare.state_dict().items()}
-    _check_numbers(weights)
     tensors = {f"network.{name}": x for name, x in weights.items()}
     tensors["beta"] = diffusion.schedule.beta[1:]
     says = {"network": bare.config, "diffusion": diffusion.config, "about": dict(about or {})}
@@ -69,12 +64,13 @@ def save_model(
         aside.write_bytes(save(tensors, metadata))
 
 
-def check_saves(network: nn.Module) -> UNet:
+def check_saves(network: nn.Module, diffusion: GaussianDiffusion) -> UNet:
     """The UNet out of its wrapping, once it is sure that `load` can make another like it.
 
     Raises:
         TypeError: a network without a configuration, which is no `UNet`.
-        ValueError: weights that do not fit the network's configuration.
+        ValueError: a shortened chain; weights that do not fit the network's configuration, are
+            not floating point, of more than one type, or not finite: `load` would refuse them.
     """
     bare: Any = unwrapped(network)
     if getattr(bare, "config", None) is None:
@@ -85,14 +81,20 @@ def check_saves(network: nn.Module) -> UNet:
         raise ValueError(
             f"network must have the weights that its configuration gives it: {error}"
         ) from error
+    _check_numbers(bare.state_dict())
+    if diffusion.times[-1] != diffusion.T:
+        raise ValueError(f"save the whole chain, not {diffusion.T} of {diffusion.times[-1]} steps")
     return bare
 
 
 def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:
     """A trained network, in eval mode on the CPU, and its diffusion: `load("digits")`.
 
+    Its weights are of the type that they were saved in.
+
     Args:
         source: the name of weights that come with the package, or a file that `save_model` wrote.
+            A name goes before a file of that very name, and a warning says so: write ./digits.
 
     Raises:
         FileNotFoundError: neither.
@@ -115,7 +117,7 @@ def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:
     try:
         _check_fit(config, {name: x.shape for name, x in weights.items()})
         _check_numbers(weights)
-        network = UNet(**config)
+        network = UNet(**config).to(next(iter(weights.values())).dtype)
         network.load_state_dict(weights)
         diffusion = GaussianDiffusion(NoiseSchedule(beta), **says["diffusion"])
     except Exception as error:  # a stranger's configuration may fail in any way
@@ -139,11 +141,17 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob("*.safetensors") if _is_ours(path))
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and numbers, whole or not at all."""
-    with written_aside(path) as aside, aside.open("w+b") as file:
-        torch.save(dict(state), file)
-        file.write(MARK + _digest(file, file.tell()))
+def save_state(
+    path: Path, state: Mapping[str, Any], before: Callable[[], None] = lambda: None
+) -> None:
+    """Write tensors and numbers, whole or not at all; `before` is done once they are written,
+    and before they are in their place.
+    """
+    with written_aside(path) as aside:
+        with aside.open("w+b") as file:
+            torch.save(dict(state), file)
+            file.write(MARK + _digest(file, file.tell()))
+        before()
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -220,9 +228,14 @@ def _check_fit(config: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> N
 
 
 def _check_numbers(weights: Mapping[str, Tensor]) -> None:
+    first, dtype = next((name, x.dtype) for name, x in weights.items())
     for name, x in weights.items():
         if not x.is_floating_point():
             raise ValueError(f"{name} must be floating point, got {x.dtype}")
+        if x.dtype != dtype:
+            raise ValueError(
+                f"weights must be of one type, got {dtype} in {first} and {x.dtype} in {name}"
+            )
         if not x.isfinite().all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")
 
@@ -230,6 +243,11 @@ def _check_numbers(weights: Mapping[str, Tensor]) -> None:
 def _find(source: str | Path) -> Path:
     own = WEIGHTS / f"{source}.safetensors"
     if isinstance(source, str) and "/" not in source and own.exists():
+        if Path(source).is_file():
+            warnings.warn(
+                f"{source} are the weights that come along; for the file write ./{source}",
+                stacklevel=3,
+            )
         return own
     if not Path(source).is_file():
         raise FileNotFoundError(

@@ -75,6 +75,7 @@ def train(
     """
     grid_steps = check_training(recipe, out, sampler_steps)
     run = Run(out, every=recipe.every, keep=keep)
+    run.check_weights()
     make_writer = _tensorboard() if tensorboard else None
     with joined(device) as here:
         data = _images(recipe.data, "train", recipe.size, recipe.channels)

@@ -61,7 +61,8 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
 
     Args:
         network: with the paper's wiring; its weights are rounded to float16.
-        diffusion: the whole chain, of an eps-network.
+        diffusion: the whole chain, of an eps-network. The page's DDPM draws with its variance,
+            unless it asks for another.
         name: any string.
 
     Raises:
@@ -93,7 +94,7 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
         weights += short.numpy().astype("<f2").tobytes()
     beta = diffusion.schedule.beta[1:].numpy().astype("<f8").tobytes()
     config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
-    model: dict[str, Any] = {"config": config, "tensors": tensors}
+    model: dict[str, Any] = {"config": config, "variance": diffusion.variance, "tensors": tensors}
     model |= {"beta": _text(beta), "weights": _text(weights)}
     page_name = _quoted(name)
     says = f"program().register({page_name}, {_quoted(model)}, program);"

@@ -2,8 +2,9 @@
 
 The run that was stopped ends with the same weights as one that never was, bit for bit on a CPU in
 float32 with as many processes: each step is drawn from the seed and its number, and all else is in
-the last state. With another number of processes it is the same up to rounding without dropout, and
-another run with it, since each process draws masks for its own share; a warning says so.
+the last state. With another number of processes, or a batch in another number of parts, it is the
+same up to rounding without dropout, and another run with it, since each share and each part draws
+masks of its own; a warning says so.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ import json
 import math
 import os
 import re
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,8 +33,8 @@ from ddpm_lite.runs.checkpoints import (
     save_model,
     save_state,
 )
-from ddpm_lite.system.files import locked, written_aside
-from ddpm_lite.system.processes import Leaving, rank, world
+from ddpm_lite.system.files import aside_of, locked, written_aside
+from ddpm_lite.system.processes import Leaving, Stopwatch, rank, world
 from ddpm_lite.training import TrainConfig, TrainState, TrainStep, train
 from ddpm_lite.unet import UNet
 
@@ -42,6 +42,7 @@ __all__ = ["Run"]
 
 # What may change when a run goes on: how far it goes, and how the arithmetic is done.
 FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate"}
+OWN = {"settings", "step"}  # what a run itself says of its weights
 
 
 class Run:
@@ -81,23 +82,32 @@ class Run:
 
         Where the caller stops early, or Ctrl-C or SIGTERM stops it, the state at that step is
         written too; a second Ctrl-C leaves at once. Of several processes the first writes; all
-        read the folder.
+        read the folder. After a `break` Python itself closes the iterator, and only prints an
+        error of that last write, on a full disk say; in `with contextlib.closing(steps):` it is
+        raised.
 
         Args:
             network: a `UNet`, compiled or not.
-            diffusion, data, config: as for `train`.
-            note: what else the weights should say of themselves.
+            diffusion: as for `train`, with the whole chain.
+            data, config: as for `train`.
+            note: what else the weights should say of themselves; "settings" and "step" they do.
 
         Raises:
             RuntimeError: another run is writing to the folder.
             TypeError: a network that is no `UNet`, or a note that JSON cannot say.
             ValueError: the folder's run was begun with other settings or data, or none of its
-                states can be read; weights that `load` could not read; as for `train`.
+                states can be read; it has weights and no state, and they would be replaced; a
+                shortened chain; weights that `load` could not read; a note of a name that is the
+                run's own; as for `train`.
             FloatingPointError: as for `train`; the last good state stays.
             OSError: the disk is full, say; the last good state stays.
             KeyboardInterrupt: Ctrl-C or SIGTERM.
         """
-        bare = check_saves(network)  # what could not be saved at the end is refused before any step
+        # What could not be saved at the end is refused before any step.
+        bare = check_saves(network, diffusion)
+        if taken := OWN & set(note or {}):
+            raise ValueError(f"note must not have {min(taken)!r}, which is the run's own to say")
+        self.check_weights()
         data = take_data(data, diffusion.levels)
         state = TrainState(network, config or TrainConfig())
         says = _settings(bare, diffusion, data, state.config)
@@ -110,7 +120,7 @@ class Run:
                 yield from train(bare, diffusion, data, state.config, state)
             return
         with locked(self.folder / ".lock"):
-            mean = _Mean(self._restore(state, says))
+            mean = _Mean(self._restore(state, says), state.device)
             steps = train(bare, diffusion, data, state.config, state)
             self._clear(state.step)
             kept, step = state.step, None
@@ -127,7 +137,8 @@ class Run:
                 try:
                     while True:
                         with leaving.whole():
-                            step = next(steps, None)
+                            with mean.watch:
+                                step = next(steps, None)
                             if step is None:
                                 return
                             self._log(step, mean)
@@ -138,6 +149,20 @@ class Run:
                     with leaving.whole():
                         keep()
                     raise
+
+    def check_weights(self) -> None:
+        """Refuse a folder whose weights a run would replace, with no state to go on from.
+
+        Raises:
+            ValueError: it is one.
+        """
+        # A kill in the first save of all leaves weights too, and beside them what was the state's.
+        cut_short = any(self.folder.glob("state-*.pt.part"))
+        if self.weights.exists() and not self.states() and not cut_short:
+            raise ValueError(
+                f"{self.folder} has weights and no state to go on from, and the run would replace "
+                "them: use another folder, or take them away"
+            )
 
     def states(self) -> list[Path]:
         """The states in the folder, the oldest first; files of other names are none."""
@@ -177,6 +202,13 @@ class Run:
                     "rounding without dropout, and with other masks where there is some",
                     stacklevel=4,
                 )
+            parts, now = (x["training"]["accumulate"] for x in (saved["settings"], says))
+            if parts != now and says["network"]["dropout"]:
+                warnings.warn(
+                    f"{path} is from batches in {parts} parts, and they go on in {now}: with "
+                    "dropout the masks are others, and so is the run",
+                    stacklevel=4,
+                )
             return saved.get("log")
         if paths:
             raise ValueError(
@@ -209,10 +241,18 @@ class Run:
                 f"the loss is {step.loss.item()} at step {step.step}, or the weights are not "
                 f"finite; the last good state is kept. Try a smaller lr than {step.state.config.lr}"
             )
-        # The weights first: a state that is there has its weights beside it.
-        save_model(self.weights, average, diffusion, {"step": step.step, **noted})
         more = {"settings": noted["settings"], "processes": world(), "log": mean.state_dict()}
-        save_state(self._state(step.step), {**step.state.state_dict(), **more})
+        try:
+            save_state(
+                self._state(step.step),
+                {**step.state.state_dict(), **more},
+                # The weights first: a state that is there has its weights beside it.
+                lambda: save_model(self.weights, average, diffusion, {"step": step.step, **noted}),
+            )
+        except BaseException:
+            if not self.states():
+                self._drop_weights()
+            raise
         self._drop_old(step.step)
 
     def _state(self, step: int) -> Path:
@@ -224,11 +264,18 @@ class Run:
         for old in good[: -self.keep]:
             old.unlink()
 
+    def _drop_weights(self) -> None:
+        """Of the first save of all, once its state cannot come: there is nothing to go on from."""
+        Path(os.path.realpath(self.weights)).unlink(missing_ok=True)
+
     def _clear(self, step: int) -> None:
         """Finish what a kill has left half done, at the state that the run goes on from."""
-        for name in ("state-*.pt", "model.safetensors", "log.jsonl"):
-            for part in self.folder.glob(f"{name}.part"):
-                part.unlink()
+        if not step:  # the first save of all was cut short; the mark of that, below, goes later
+            self._drop_weights()
+        for path in (self.weights, self.log):
+            aside_of(path).unlink(missing_ok=True)
+        for part in self.folder.glob("state-*.pt.part"):
+            part.unlink()
         self._drop_old(step)
         if self.log.exists():
             kept = [row for row in self.rows() if row["step"] <= step]
@@ -240,9 +287,9 @@ class Run:
         mean.add(step.loss)
         if step.step % self.log_every and step.step != config.steps:
             return
-        seconds = time.perf_counter() - mean.start
-        row = {"step": step.step, "loss": mean.value, "lr": step.state.rate, "seconds": seconds}
-        row["images_per_second"] = mean.here * config.batch / seconds
+        lr = step.state.optimizer.param_groups[0]["lr"]  # of the step that was taken
+        row = {"step": step.step, "loss": mean.value, "lr": lr, "seconds": mean.watch.seconds}
+        row["images_per_second"] = mean.here * config.batch / row["seconds"]
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -250,7 +297,9 @@ class Run:
         mean.clear()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The log: step, mean loss, learning rate, seconds and images per second of each line."""
+        """The log: of each line the step, its learning rate, the mean loss since the line before,
+        and the seconds and images per second of training, without what the caller does between.
+        """
         if not self.log.exists():
             return []
         lines = self.log.read_bytes().split(b"\n")
@@ -275,14 +324,15 @@ class Run:
 class _Mean:
     """The mean loss since the last line of the log, from whichever process began it."""
 
-    def __init__(self, saved: dict[str, Any] | None):
+    def __init__(self, saved: dict[str, Any] | None, device: torch.device):
+        self.watch = Stopwatch(device)
         self.clear()
         if saved is not None:
             self.total, self.count = torch.as_tensor(saved["total"]), int(saved["count"])
 
     def clear(self) -> None:
         self.total, self.count, self.here = torch.zeros(()), 0, 0
-        self.start = time.perf_counter()
+        self.watch.clear()
 
     def add(self, loss: Tensor) -> None:
         self.total = self.total.to(loss) + loss

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-__all__ = ["WEIGHTS", "locked", "written_aside"]
+__all__ = ["WEIGHTS", "aside_of", "locked", "written_aside"]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # trained networks that come with the package
 
@@ -24,9 +24,10 @@ SOON = 60.0  # seconds within which a holder has long written its name
 def written_aside(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` once all is on the disk.
 
-    Where writing fails, on a full disk say, `path` is left as it was and nothing else is.
+    Where writing fails, on a full disk say, `path` is left as it was and nothing else is. A link
+    stays one: what it leads to is replaced, from a file beside that, on the same disk.
     """
-    aside = path.with_name(f"{path.name}.part")
+    path, aside = Path(os.path.realpath(path)), aside_of(path)
     try:
         yield aside
         with aside.open("r+b") as file:  # Windows syncs only what may be written to
@@ -35,6 +36,12 @@ def written_aside(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def aside_of(path: Path) -> Path:
+    """Where `written_aside` writes first; a kill may leave it behind."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}.part")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["Leaving", "device_note", "gather", "joined", "rank", "wait", "world"]
+__all__ = ["Leaving", "Stopwatch", "device_note", "gather", "joined", "rank", "wait", "world"]
 
 
 def world() -> int:
@@ -75,6 +75,44 @@ def gather(value: Any) -> list[Any]:
         values = [None] * world()
         dist.all_gather_object(values, value)
     return values
+
+
+class Stopwatch:
+    """Seconds of the work within it, all together: `with watch: ...`.
+
+    A GPU is still at work when the block has ended; there it is asked what it took, in the end.
+
+    Args:
+        device: which does the work.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.gpu = device, device.type == "cuda"
+        self.clear()
+
+    def clear(self) -> None:
+        self.spans: list[tuple[Any, Any]] = []
+
+    def __enter__(self) -> None:
+        self.start = self._now()
+
+    def __exit__(self, *_: object) -> None:
+        self.spans.append((self.start, self._now()))
+
+    def _now(self) -> Any:
+        if not self.gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    @property
+    def seconds(self) -> float:
+        if not self.gpu:
+            return float(sum(end - start for start, end in self.spans))
+        if self.spans:
+            self.spans[-1][1].synchronize()
+        return float(sum(start.elapsed_time(end) for start, end in self.spans)) / 1000
 
 
 class Leaving:

@@ -22,7 +22,7 @@ import { readAlphaBar, Weights } from "./weights.js";
  * @property {"ddim" | "ddpm"} sampler
  * @property {number} [steps] from T to 0; T of them where not given
  * @property {number} [eta] of DDIM
- * @property {"beta" | "beta_tilde"} [variance] of DDPM
+ * @property {"beta" | "beta_tilde"} [variance] of DDPM; the model's own where not given
  * @property {boolean} [clip] the guess to [-1, 1]
  * @property {number} [seed]
  * @property {number} [images]
@@ -65,7 +65,7 @@ function frame(t, ...parts) {
 /** The variance of the noise of a step, which may skip some of the thousand.
  * @type {(options: Begin, now: number, before: number, last: boolean) => number}
  */
-function noiseVariance({ sampler, eta = 0, variance = "beta" }, now, before, last) {
+function noiseVariance({ sampler, eta = 0, variance }, now, before, last) {
   const beta = 1 - now / before;
   const tilde = posterior(beta, now, before).variance;
   if (sampler === "ddim") return eta * eta * tilde;
@@ -81,6 +81,7 @@ export class Chain {
     this.shape = /** @type {[number, number, number]} */ ([channels, size, size]);
     this.alphaBar = readAlphaBar(stored);
     this.unet = new UNet(stored.config, new Weights(stored));
+    this.variance = stored.variance ?? "beta"; // an older script does not say
     /** @type {{ options: Begin, times: number[], i: number, xt: Float64Array } | undefined} */
     this.now = undefined; // about to step from times[i]
   }
@@ -140,7 +141,8 @@ export class Chain {
       x0 = x0.map((v) => clamp(v, -1, 1));
       eps = epsFrom(xt, x0, now);
     }
-    const sigma2 = noiseVariance(options, now, before, i === 1);
+    const variance = options.variance ?? this.variance;
+    const sigma2 = noiseVariance({ ...options, variance }, now, before, i === 1);
     const z = sigma2 > 0 ? noiseOf(seed, i, xt.length) : null;
     const back = sampler === "ddim" ? ddimStep : ddpmStep;
     const after = back({ xt, x0, eps, now, before, sigma2, z });

@@ -5,6 +5,7 @@ import { decoded, half } from "../bytes.js";
 /** An exported model, as `ddpm_lite.export.browser_script` writes it.
  * @typedef {object} Stored
  * @property {{ size: number, channels: number, width: number, heads: number }} config
+ * @property {"beta" | "beta_tilde"} [variance] of the chain's steps back
  * @property {[name: string, shape: number[]][]} tensors in the order in which they are stored
  * @property {string} beta float64 in base64, beta_1..beta_T
  * @property {string} weights float16 in base64
