@@ -125,6 +125,8 @@ def at_every_change(folder: Path) -> None:
 
 def same(one: Any, two: Any) -> bool:
     """Bit for bit, through nested dicts and lists."""
+    if type(one) is not type(two):
+        return False
     if isinstance(one, Tensor):
         return torch.equal(one, two)
     if isinstance(one, Mapping):
