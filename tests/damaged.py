@@ -164,8 +164,10 @@ def strange_headers(path: Path) -> Iterator[tuple[str, Damage]]:
             for value in ABSURD:
                 if value in ([], 0.5) and (isinstance(old, tuple) or name == "dropout"):
                     continue  # a good one
-                if name == "size" and value == 10**12:
-                    continue  # larger than any memory, and no fault of the weights
+                if (name in ("size", "levels") and value == 10**12) or (
+                    name == "first_variance" and value in (0.5, 10**12)
+                ):
+                    continue  # too large for most, and no fault of the weights
                 said = json.dumps({**config, name: value})
                 yield f"{part}'s {name} = {value!r} in its header", changed(**{part: said})
 
