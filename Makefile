@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit browser test sphinx9 wheel address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit browser test faults sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -83,6 +83,9 @@ test: browser lint unit ## Everything: lint, types, unit tests, chapters under n
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 	$(SHARED) tests/book
+
+faults: $(INSTALLED) ## Meet every fault of files, kills, arguments and commands, and count what comes of it
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --all
 
 sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests
 	$(BIN)/python tests/sphinx9.py
