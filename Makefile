@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit browser nbval strict test sphinx9 wheel address clean
+.PHONY: help install book serve notebooks weights results bench lint hooks unit browser nbval strict test faults sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -91,6 +91,9 @@ test: browser lint unit ## Everything: lint, types, unit tests, chapters under n
 	$(BIN)/pip check
 	$(MAKE) --jobs 2 nbval strict
 	$(ONE_THREAD) worksteal tests/book
+
+faults: $(INSTALLED) ## Meet every fault of files, kills, arguments and commands, and count what comes of it
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --all
 
 sphinx9: $(INSTALLED) ## The book without Jupyter Book, built with Sphinx 9 into _build/sphinx9, and its browser tests
 	$(BIN)/python tests/sphinx9.py

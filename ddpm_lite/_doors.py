@@ -8,6 +8,7 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable
+from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
@@ -15,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["door"]
+__all__ = ["check_kinds", "door"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Rank = tuple[int, bool, str, bool]
-NUMBERS = {bool: "True or False", int: "an integer", float: "a number"}
+NUMBERS: dict[Any, str] = {bool: "True or False", int: "an integer", float: "a number"}
+NUMBERS[tuple[int, ...]] = "a tuple of integers"
 TENSOR = "a tensor, an array or numbers in lists"
 
 
@@ -36,7 +38,9 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
     ranks = {
         name: _rank(kind) for name, kind in named.items() if any(map(_is_tensor, _parts(kind)))
     }
-    places = [name if name in named else None for name in parameters]
+    in_row = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    by_place = [name for name, p in parameters.items() if p.kind in in_row]
+    places = [name if name in named else None for name in by_place]
     asks_a_model = any(_asks_a_model(p.annotation) for p in parameters.values())
 
     @functools.wraps(function)
@@ -59,6 +63,19 @@ def door(function: Callable[P, R]) -> Callable[P, R]:
             raise ValueError(_in_words(function, given, kwargs, error)) from error
 
     return taken
+
+
+def check_kinds(settings: Any) -> None:
+    """Refuse a dataclass whose values are of other kinds than its fields; a list is a tuple.
+
+    Raises:
+        TypeError: a value of another kind.
+        ValueError: none of the choices.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        value = tuple(value) if isinstance(value, list) else value
+        _as_allowed(field.name, value, field.type)
 
 
 def _known(parameter: inspect.Parameter) -> bool:
@@ -156,6 +173,9 @@ def _as(value: Any, kind: Any) -> Any:
     origin = get_origin(kind) or kind
     if _is_callable(kind):
         return value if callable(value) else NotImplemented
+    if kind == tuple[int, ...]:
+        whole = isinstance(value, tuple) and NotImplemented not in [_as(x, int) for x in value]
+        return value if whole else NotImplemented
     if isinstance(origin, type):
         return value if isinstance(value, origin) else NotImplemented
     return value  # a kind that has no check

@@ -13,7 +13,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
-from ddpm_lite._doors import door
+from ddpm_lite._doors import check_kinds, door
 from ddpm_lite._shapes import Column, Images, PerImage, PerTime, Time
 from ddpm_lite.forward import (
     Coefficient,
@@ -72,6 +72,7 @@ class GaussianDiffusion(ForwardProcess):
         stops: the times of the whole chain at which the shortened one stops, 0 first.
 
     Raises:
+        TypeError: a setting of another kind.
         ValueError: a choice that is not one of these.
     """
 
@@ -87,6 +88,7 @@ class GaussianDiffusion(ForwardProcess):
     def __post_init__(self) -> None:
         check_choice("objective", self.objective, get_args(Objective))
         check_choice("variance", self.variance, get_args(Variance))
+        check_kinds(self)
         if self.first_variance is not None and not 0 < self.first_variance < math.inf:
             raise ValueError(f"first_variance must be positive, got {self.first_variance}")
         if self.levels is not None and self.levels < 2:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from ddpm_lite._doors import check_kinds
 from ddpm_lite.batches import Batch, Draw, derive_seed, seeded, take_data
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
@@ -78,12 +79,20 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("steps", "batch", "lr", "clip_norm", "accumulate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("warmup", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("lr", "weight_decay"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
+        if self.lr * self.weight_decay > 1:  # each step would take more of a weight than there is
+            raise ValueError(
+                f"weight_decay must be at most 1 / lr = {1 / self.lr:g}, got {self.weight_decay}"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         if not 0 <= self.drop_label < 1:

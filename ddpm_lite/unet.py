@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
+from ddpm_lite._doors import check_kinds, door
 from ddpm_lite.blocks import (
     Attention,
     ConvNeXtBlock,
@@ -137,10 +138,12 @@ class UNetConfig:
         """Channels and resolution of each level, for images of this height and width.
 
         Raises:
+            TypeError: a setting of another kind.
             ValueError: settings that make no network: a width that groups do not divide, an
-                unknown name, a number below one, a size that cannot be halved often enough, a
-                resolution that no level has.
+                unknown name, a number below one, a dropout outside [0, 1), a size that cannot be
+                halved often enough, a resolution that no level has.
         """
+        check_kinds(self)
         if not self.mults or min(self.mults) < 1:
             raise ValueError(
                 f"mults must name at least one level, each at least 1, got {self.mults}"
@@ -153,6 +156,8 @@ class UNetConfig:
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         at_least_one(blocks=self.blocks, head_width=self.head_width)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         halvings = len(self.mults) - 1
         if size < 1 or size % 2**halvings:
             raise ValueError(
@@ -161,11 +166,12 @@ class UNetConfig:
             )
         levels = [(self.width * m, size // 2**level) for level, m in enumerate(self.mults)]
         resolutions = [resolution for _, resolution in levels]
-        for resolution in (*self.attention, *self.linear_attention):
-            if resolution not in resolutions:
-                raise ValueError(f"attention must name one of {resolutions}, got {resolution}")
-            if resolution in self.attention and resolution in self.linear_attention:
-                raise ValueError(f"attention at {resolution} must be full or linear, got both")
+        for name in ("attention", "linear_attention"):
+            for resolution in getattr(self, name):
+                if resolution not in resolutions:
+                    raise ValueError(f"{name} must name one of {resolutions}, got {resolution}")
+        if both := set(self.attention) & set(self.linear_attention):
+            raise ValueError(f"attention at {min(both)} must be full or linear, got both")
         return levels
 
     def make(self, size: int, channels: int, diffusion: Any) -> "UNet":
@@ -192,12 +198,13 @@ class UNet(nn.Module):
         classes: `forward` takes labels in 0..classes - 1 too, added to the time embedding.
 
     Raises:
-        TypeError: a setting of another name.
+        TypeError: a setting of another name or kind.
         ValueError: as for `UNetConfig.levels`; heads that do not divide the channels; in
             `forward`, images, t, x0_hat or labels of another shape, or inputs the network was not
             made for.
     """
 
+    @door
     def __init__(
         self,
         size: int,

@@ -615,7 +615,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("min(*shape[1:], *other[1:])", "max(*shape[1:], *other[1:])"),
         ("is {shape[2]} x {shape[1]} and", "is {shape[1]} x {shape[2]} and"),
         ("if shape[1:] != other[1:]:", "if shape[0] == other[0]:"),
-        ("    if need > _memory():", "    if False:"),
+        ("    if need > memory():", "    if False:"),
         ("    if frames > 1 and", "    if False and"),
         ("image.format not in PREVIEWS:", "True:"),
         ("        if not len(parts[split]):", "        if False:"),

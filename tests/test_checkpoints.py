@@ -131,7 +131,10 @@ def test_cut_short_foreign_and_unfitting_weights(tmp_path: Path) -> None:
         ("network", "mults", [1, 2, 2], "Missing key"),
         ("network", "depth", 3, "unexpected keyword argument"),
         ("network", "width", -4, "width must be a positive multiple"),
+        ("network", "attention", {}, "attention must be a tuple of integers, got dict"),
+        ("network", "self_condition", [], "self_condition must be True or False, got tuple"),
         ("diffusion", "objective", "y", "objective must be one of"),
+        ("diffusion", "self_condition", 1, "self_condition must be True or False, got 1"),
     ):
         changed = {**says, part: {**says[part], key: value}}
         metadata = {name: json.dumps(v) for name, v in changed.items()}

@@ -1,8 +1,10 @@
 """Damaged files and runs that were killed between two writes: nothing loads as what it is not."""
 
+import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,49 @@ def test_a_bad_line_of_the_log_costs_that_line_alone(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="left out"):
         walk(tmp_path, steps=7)
     assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_digit_of_the_log_that_flipped_costs_its_line(tmp_path: Path) -> None:
+    walk(tmp_path)
+    log = tmp_path / "log.jsonl"
+    first, *others = log.read_bytes().splitlines()
+    at = first.index(b"loss") + 10
+    log.write_bytes(
+        b"\n".join([first[:at] + bytes([first[at] ^ 1]) + first[at + 1 :], *others, b""])
+    )
+    with pytest.warns(UserWarning, match="1 lines are no rows .* the first of them line 1"):
+        assert [row["step"] for row in Run(tmp_path).rows()] == [2, 3, 4, 5, 6]
+    old = [{k: v for k, v in json.loads(line).items() if k != "sum"} for line in others]
+    log.write_text("".join(json.dumps(row) + "\n" for row in old))  # as before there was a sum
+    assert Run(tmp_path).rows() == old
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("")])
+def test_rows_that_are_gone_are_told(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    walk(tmp_path)
+    damage(tmp_path / "log.jsonl")
+    with pytest.warns(UserWarning, match=r"had 6 rows at step 6, and 0 of them can be read"):
+        walk(tmp_path, steps=7)
+    walk(tmp_path, steps=8)  # told once
+    assert [row["step"] for row in Run(tmp_path).rows()] == [7, 8]
+
+
+def test_a_state_of_another_step_falls_back(tmp_path: Path) -> None:
+    walk(tmp_path)
+    shutil.copy(tmp_path / "state-00000003.pt", tmp_path / "state-00000006.pt")
+    with pytest.warns(UserWarning, match=r"state-00000006\.pt .*it is of step 3"):
+        walk(tmp_path)
+    assert load_state(tmp_path / "state-00000006.pt")["step"] == 6
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "model.safetensors", ".lock", "state-00000006.pt"])
+def test_a_folder_in_the_place_of_a_file(name: str, tmp_path: Path) -> None:
+    walk(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"{name} must be a file, and is a folder"):
+        walk(tmp_path, steps=7)
+    (tmp_path / name).rmdir()
 
 
 @pytest.mark.parametrize("wrong", ["a bit", "the weights", "the step", "the file"])

@@ -330,10 +330,10 @@ def test_more_than_the_memory_holds(offline: Path, monkeypatch: pytest.MonkeyPat
 
     for i in range(5):
         save(offline / f"{i}.png", random(8, 8, 3))
-    assert sets._memory() > 1e8
-    monkeypatch.setattr(sets, "_memory", lambda: 5 * 192.0)
+    assert sets.memory() > 1e8
+    monkeypatch.setattr(sets, "memory", lambda: 5 * 192.0)
     assert len(load_images(offline).images) == 5
-    monkeypatch.setattr(sets, "_memory", lambda: 5 * 192.0 - 1)
+    monkeypatch.setattr(sets, "memory", lambda: 5 * 192.0 - 1)
     with pytest.raises(MemoryError, match=r"5 images of 8 x 8 need 0 GB .*\(--size\)"):
         load_images(offline)
 

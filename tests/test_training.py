@@ -159,10 +159,20 @@ def test_bad_input_is_refused_before_the_first_step() -> None:
         ("weight", "foo", "weight must be one of none, simple, variational, min_snr, got 'foo'"),
         ("warmup", -1, "warmup must not be negative, got -1"),
         ("ema_decay", 1.0, r"ema_decay must lie in \[0, 1\), got 1.0"),
+        ("lr", math.inf, "lr must be finite, got inf"),
+        ("weight_decay", math.inf, "weight_decay must be finite, got inf"),
+        ("weight_decay", 501.0, "weight_decay must be at most 1 / lr = 500, got 501"),
     ],
 )
 def test_bad_configurations(field: str, value: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
+        TrainConfig(**{field: value})
+
+
+@pytest.mark.usefixtures("as_a_reader")
+@pytest.mark.parametrize(("field", "value"), [("steps", 0.5), ("lr", "x"), ("decay", 1)])
+def test_settings_of_another_kind(field: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{field} must be .*, got {value!r} of type"):
         TrainConfig(**{field: value})
 
 

@@ -346,7 +346,7 @@ def test_bad_networks() -> None:
         UNet(8, mults=(1, 0))
     with pytest.raises(ValueError, match=r"attention must name one of \[8, 4\], got 16"):
         UNet(8, attention=(4, 16))
-    with pytest.raises(ValueError, match=r"attention must name one of \[8, 4\], got 2"):
+    with pytest.raises(ValueError, match=r"linear_attention must name one of \[8, 4\], got 2"):
         UNet(8, linear_attention=(2,))
     with pytest.raises(ValueError, match="attention at 4 must be full or linear, got both"):
         UNet(8, attention=(4,), linear_attention=(8, 4))
@@ -359,6 +359,13 @@ def test_bad_networks() -> None:
     }.items():
         with pytest.raises(ValueError, match=f"{name} must be one of {choices}, got 'other'"):
             UNet(8, **{name: "other"})  # type: ignore[arg-type]
+    for dropout in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=rf"dropout must lie in \[0, 1\), got {dropout}"):
+            UNet(8, dropout=dropout)
+    UNet(8, 1, 8, [1], [8])  # as JSON has them
+    for name, value in (("mults", (1, 0.5)), ("attention", {}), ("self_condition", [])):
+        with pytest.raises(TypeError, match=f"{name} must be "):
+            UNet(8, **{name: value})  # type: ignore[arg-type]
     for name in ("channels", "blocks", "head_width", "out_channels", "classes"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             UNet(8, **{name: 0})  # type: ignore[arg-type]

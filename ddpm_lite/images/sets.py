@@ -113,7 +113,10 @@ def load_images(
         rows, count = _rows(table.select_columns(column), column), len(table)
     if size is not None:
         _room(count, (channels or 1, size, size))  # before any image is decoded
-    images = _stack(_bar(rows, count) if progress else rows, count, size, channels)
+    try:
+        images = _stack(_bar(rows, count) if progress else rows, count, size, channels)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return ImageSet(images, labels, levels, name, split)
 
 
@@ -188,15 +191,15 @@ def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | No
 def _room(count: int, shape: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
     """An array for all the images, if this machine's memory is as large."""
     need = count * math.prod(shape)
-    if need > _memory():
+    if need > memory():
         raise MemoryError(
             f"{count} images of {shape[2]} x {shape[1]} need {need / 1e9:.0f} GB of memory, and "
-            f"there are {_memory() / 1e9:.0f} GB; a smaller size takes less (--size)"
+            f"there are {memory() / 1e9:.0f} GB; a smaller size takes less (--size)"
         )
     return np.empty((count, *shape), np.uint8)
 
 
-def _memory() -> float:
+def memory() -> float:
     """Bytes in this machine; without a bound where it does not say."""
     if not hasattr(os, "sysconf"):
         return math.inf

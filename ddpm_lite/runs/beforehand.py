@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.images.sets import ImageSet, memory
 from ddpm_lite.runs.recipes import Recipe
 from ddpm_lite.samplers import SampleStep, ddim, ddpm
 from ddpm_lite.schedule import spaced_times
@@ -19,7 +19,8 @@ from ddpm_lite.unet import UNet
 
 __all__ = [
     "GROUPS", "Sampling", "check_counts", "check_file", "check_folder", "check_images",
-    "check_network", "check_pictures", "check_square", "check_training", "pick_sampler", "pictures",
+    "check_network", "check_pictures", "check_room", "check_square", "check_training",
+    "pick_sampler", "pictures",
 ]  # fmt: skip
 
 GROUPS = 10  # of Inception Score: fewer samples cannot be measured
@@ -41,12 +42,14 @@ def check_training(recipe: Recipe, out: Path, sampler_steps: int | None) -> int:
     Raises:
         ValueError: a setting that does not fit the others or does nothing.
         OSError: a folder that cannot be written to.
+        MemoryError: as `check_room`.
     """
     if recipe.training.drop_label:
         raise ValueError(
             "drop_label must be 0, for this command trains without labels, got "
             f"{recipe.training.drop_label}; in Python: train(..., labels=...)"
         )
+    check_room(recipe)
     T = recipe.diffusion.make(256).T
     steps = min(50, T) if sampler_steps is None else sampler_steps
     if not 1 <= steps <= T:
@@ -55,6 +58,33 @@ def check_training(recipe: Recipe, out: Path, sampler_steps: int | None) -> int:
         recipe.network.levels(recipe.size)
     check_folder(out)
     return steps
+
+
+def check_room(recipe: Recipe) -> None:
+    """Refuse what cannot fit into this machine, by a count that is too low.
+
+    Of the network, one convolution a block and the first layers of the attention are counted, each
+    weight five times: itself, its gradient, Adam's two and the average.
+
+    Raises:
+        MemoryError: the least that it needs is more than the machine has.
+    """
+    c, batch, T = recipe.network, recipe.training.batch, recipe.diffusion.T
+    widest = c.width * max(c.mults, default=0)
+    heads = 3 * widest * c.heads * (c.head_width or 0)
+    weights = sum(c.blocks * 9 * (c.width * m) ** 2 for m in c.mults) + heads
+    shape = f"width={c.width}, mults={c.mults}, blocks={c.blocks}, heads={c.heads} and "
+    shape += f"head_width={c.head_width}"
+    for what, need in (
+        (f"a network of {shape}", 20 * weights),
+        (f"a chain of T={T}", 8 * 4 * T),
+        (f"a batch={batch}", 8 * batch // recipe.training.accumulate),
+    ):
+        if need > memory():
+            raise MemoryError(
+                f"{what} needs {need / 1e9:,.0f} GB of memory or more, and there are "
+                f"{memory() / 1e9:.0f} GB"
+            )
 
 
 def pick_sampler(

@@ -198,7 +198,7 @@ def evaluate(
         eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
         seed: of the noise.
         batch: images and samples at once.
-        out: a file for the figures, as JSON.
+        out: a file for the figures, such as figures.json.
     """
     check_counts(1, batch=batch)
     check_counts(2, images=images)
@@ -211,6 +211,7 @@ def evaluate(
     ):  # fmt: skip
         raise ValueError(f"{given} is about samples, and none are drawn: give --samples too")
     if out:
+        _check_ending(out, ".json")
         check_file(out)
     path = _file(weights)
     noted = about(path)["about"]
@@ -261,8 +262,7 @@ def export(weights: Weights, out: Path, name: str | None = None) -> None:
         out: the script to write, such as digits.js.
         name: what a page calls it; that of the script by default.
     """
-    if out.suffix.lower() != ".js":
-        raise ValueError(f"out must end in .js, got {out}")
+    _check_ending(out, ".js")
     check_file(out)
     size = export_model(_file(weights), out, name or out.stem)
     print(f"{out}, {size:,} bytes: a page has it as ddpmModels[{json.dumps(name or out.stem)}]")
@@ -289,6 +289,12 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     network, _ = load(path)
     says = about(path) | {"parameters": sum(p.numel() for p in network.parameters())}
     print(json.dumps(says, indent=2))
+
+
+def _check_ending(out: Path, ending: str) -> None:
+    """Of a file that is written over: what another name holds is not taken for it."""
+    if out.suffix.lower() != ending:
+        raise ValueError(f"out must end in {ending}, got {out}")
 
 
 def _given(**settings: Any) -> str:

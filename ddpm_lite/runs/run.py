@@ -69,6 +69,7 @@ class Run:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.folder, self.every, self.keep, self.log_every = Path(folder), every, keep, log_every
         self.weights, self.log = self.folder / "model.safetensors", self.folder / "log.jsonl"
+        self._lock = self.folder / ".lock"
 
     def train(
         self,
@@ -113,16 +114,19 @@ class Run:
         says = _settings(bare, diffusion, data, state.config)
         noted = {"settings": says, **(note or {})}
         json.dumps(noted)  # raises what the first save would
+        for path in (self.weights, self.log, self._lock, *self.states()):
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} must be a file, and is a folder: take it away")
         self.folder.mkdir(parents=True, exist_ok=True)
         if rank() > 0:  # the first process decides when to leave
             self._restore(state, says)
             with Leaving(lambda: None) as leaving, leaving.whole():
                 yield from train(bare, diffusion, data, state.config, state)
             return
-        with locked(self.folder / ".lock"):
+        with locked(self._lock):
             mean = _Mean(self._restore(state, says), state.device)
             steps = train(bare, diffusion, data, state.config, state)
-            self._clear(state.step)
+            self._clear(state.step, mean)
             kept, step = state.step, None
             if kept and not self._has_weights(kept, state.ema.module):
                 save_model(self.weights, state.ema, diffusion, {"step": kept, **noted})
@@ -183,6 +187,9 @@ class Run:
                 if not different:
                     state.load_state_dict(saved)
                     _check_finite(state)
+                    if state.step != _step_of(path):
+                        raise ValueError(f"it is of step {state.step}")
+                    _Mean(saved.get("log"), state.device)
             except torch.OutOfMemoryError:  # of a GPU: the file is not to blame
                 raise
             except Exception as error:  # damage may show in any way
@@ -268,7 +275,7 @@ class Run:
         """Of the first save of all, once its state cannot come: there is nothing to go on from."""
         Path(os.path.realpath(self.weights)).unlink(missing_ok=True)
 
-    def _clear(self, step: int) -> None:
+    def _clear(self, step: int, mean: "_Mean") -> None:
         """Finish what a kill has left half done, at the state that the run goes on from."""
         if not step:  # the first save of all was cut short; the mark of that, below, goes later
             self._drop_weights()
@@ -277,10 +284,17 @@ class Run:
         for part in self.folder.glob("state-*.pt.part"):
             part.unlink()
         self._drop_old(step)
+        kept = [row for row in self.rows() if row["step"] <= step]
+        if len(kept) < mean.rows:
+            warnings.warn(
+                f"{self.log} had {mean.rows} rows at step {step}, and {len(kept)} of them can be "
+                "read: it goes on without the others",
+                stacklevel=3,
+            )
+        mean.rows = len(kept)
         if self.log.exists():
-            kept = [row for row in self.rows() if row["step"] <= step]
             with written_aside(self.log) as aside:
-                aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+                aside.write_text("".join(map(_line, kept)), encoding="utf-8")
 
     def _log(self, step: TrainStep, mean: "_Mean") -> None:
         config = step.state.config
@@ -291,10 +305,11 @@ class Run:
         row = {"step": step.step, "loss": mean.value, "lr": lr, "seconds": mean.watch.seconds}
         row["images_per_second"] = mean.here * config.batch / row["seconds"]
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(_line(row))
             file.flush()
             os.fsync(file.fileno())  # the state that follows does not count these steps again
         mean.clear()
+        mean.rows += 1
 
     def rows(self) -> list[dict[str, Any]]:
         """The log: of each line the step, its learning rate, the mean loss since the line before,
@@ -308,7 +323,7 @@ class Run:
             row = None
             with suppress(ValueError, RecursionError):
                 row = json.loads(line)
-            if isinstance(row, dict) and type(row.get("step")) is int:
+            if isinstance(row, dict) and type(row.get("step")) is int and _is_whole(row):
                 rows.append(row)
             elif number < len(lines):  # the last is empty, or was being written when it was killed
                 bad.append(number)
@@ -322,11 +337,12 @@ class Run:
 
 
 class _Mean:
-    """The mean loss since the last line of the log, from whichever process began it."""
+    """The mean loss since the last line of the log, and how many lines it has by now."""
 
     def __init__(self, saved: dict[str, Any] | None, device: torch.device):
         self.watch = Stopwatch(device)
         self.clear()
+        self.rows = 0 if saved is None else int(saved.get("rows", 0))
         if saved is not None:
             self.total, self.count = torch.as_tensor(saved["total"]), int(saved["count"])
 
@@ -343,7 +359,22 @@ class _Mean:
         return (self.total / self.count).item()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total.cpu(), "count": self.count}
+        return {"total": self.total.cpu(), "count": self.count, "rows": self.rows}
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row of the log with a checksum, so that a flipped bit is no other number."""
+    return json.dumps(row | {"sum": _sum(row)}) + "\n"
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Whether a row's checksum holds, which is taken out; older rows have none."""
+    found = row.pop("sum", None)
+    return found is None or found == _sum(row)
+
+
+def _sum(row: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(row).encode(), digest_size=4).hexdigest()
 
 
 def _step_of(path: Path) -> int:
