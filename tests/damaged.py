@@ -118,12 +118,14 @@ Damage = Callable[[Path], object]
 def damages(whole: bytes, flips: bool, rng: random.Random, n: int) -> Iterator[tuple[str, Damage]]:
     """What may happen to any file, n times each where a number decides."""
     size = len(whole)
-    for length in {0, 1, 8, size // 2, size - 1, *(rng.randrange(size) for _ in range(n))}:
+    for length in {0, 1, 8, size // 2, size - 1, *(rng.randrange(max(size, 1)) for _ in range(n))}:
         yield f"cut to {length} of {size} bytes", cut(whole[:length])
-    places = [rng.randrange(min(size, 400)) for _ in range(n)]
-    places += [rng.randrange(size) for _ in range(n)]
-    places += [size - 1 - rng.randrange(min(size, 100)) for _ in range(n // 4)]
-    for place in places if flips else ():
+    flips = flips and size > 0
+    n_flips = n if flips else 0
+    places = [rng.randrange(min(size, 400)) for _ in range(n_flips)]
+    places += [rng.randrange(size) for _ in range(n_flips)]
+    places += [size - 1 - rng.randrange(min(size, 100)) for _ in range(n_flips // 4)]
+    for place in places:
         bit = rng.randrange(8)
         flipped = bytearray(whole)
         flipped[place] ^= 1 << bit

@@ -191,6 +191,8 @@ def make(folder: Path) -> None:
     (folder / "run").mkdir()
     shutil.copy(folder / WEIGHTS, folder / "run" / "model.safetensors")
     (folder / "loop").symlink_to("loop")
+    for name in ("digits", folder / "pictures"):  # what that imports is no part of anybody's time
+        sets.load_images(name)
 
 
 def described(x: Any) -> Any:
@@ -336,6 +338,7 @@ def tried(base: str, setting: Setting, plain: Any, good: Path) -> Iterator[Fate]
         line = command(base, setting, words)
         value = words[-1] if words else setting.name
         shown = repr(value)[1:-1] if len(value) > 1 else repr(value)
+        shown = shown if value else "ends in an empty word"  # which shows where
         named = [setting.option, setting.name, shown, f"got {value}", f"options: {value}"]
         done = typed(line, named, value, good)
         if done.fate == "right" and right is False:
