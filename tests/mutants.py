@@ -779,7 +779,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("kept = [row for row in self.rows() if row[\"step\"] <= step]", "kept = self.rows()"),
         ("return (self.total / self.count).item()", "return self.total.item()"),
         ("save_model(self.weights, average,", "save_model(self.weights, step.state.model,"),
-        ('with locked(self.folder / ".lock"):', "if True:"),
+        ('with locked(self._lock):', "if True:"),
         ("falls = name == \"steps\" and now[\"training\"][\"decay\"]", "falls = False"),
         # Around the mathematics.
         ('kept = step.step\n',
@@ -852,7 +852,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("    if weights in shipped():", "    if False:"),
         ("    if weights in shipped():", "    if True:"),
         ('aliases=["--n"]', 'aliases=["--no"]'),
-        ('    if out.suffix.lower() != ".js":', "    if False:"),
+        ('    if out.suffix.lower() != ending:', "    if False:"),
         ("ddim, steps=grid_steps)", "ddim, steps=50)"),
         ('found | {"bits_per_dim": asdict(bits)}, out)', "found, out)"),
     ],
