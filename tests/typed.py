@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lite import GaussianDiffusion, UNet, linear_schedule
+from ddpm_lite.images.sets import load_images
 from ddpm_lite.runs import commands
 from ddpm_lite.runs.checkpoints import save_model
 from ddpm_lite.runs.cli import main
@@ -192,7 +193,7 @@ def make(folder: Path) -> None:
     shutil.copy(folder / WEIGHTS, folder / "run" / "model.safetensors")
     (folder / "loop").symlink_to("loop")
     for name in ("digits", folder / "pictures"):  # what that imports is no part of anybody's time
-        sets.load_images(name)
+        load_images(name)
 
 
 def described(x: Any) -> Any:
