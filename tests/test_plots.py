@@ -9,8 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.text import Annotation
 
 from ddpm_lite import plots
+from ddpm_lite.plots.chain import PARTS
 
 mpl.use("Agg")
 
@@ -123,6 +127,50 @@ def test_unet_draws_every_layer_and_every_skip() -> None:
     legend = ax.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["conv", "down", "block", "up"]
+
+
+@pytest.mark.parametrize("part", [None, *PARTS])
+def test_the_chain_lights_the_part_at_hand(part: str | None) -> None:
+    plots.chain(part)
+    (ax,) = plt.gcf().axes
+    colors = [to_hex(text.arrow_patch.get_edgecolor()) for text in arrows(ax)]
+    assert (plots.PALE in colors) == (part is not None)
+    names = {text.get_text(): to_hex(text.get_color()) for text in ax.texts}
+    assert {"$x_T$", "$x_t$", "$x_{t-1}$", "$x_1$", "$x_0$"} < names.keys()
+    q, p = plots.COLORS[:2]
+    assert {color for name, color in names.items() if "|" in name} <= {q, p}
+    if part is None or part.startswith("q") or part == "posterior":
+        assert q in colors
+    if part in (None, "p step", "p chain", "kl", "decoder"):
+        assert p in colors
+    rims = [to_hex(patch.get_edgecolor()) for patch in ax.patches]
+    assert rims.count(plots.INK) == {None: 5, "q chain": 5, "p chain": 5, "posterior": 3,
+                                     "kl": 3}.get(part, 2)  # fmt: skip
+    low, high = ax.get_ylim()
+    for text in ax.texts:
+        assert low <= text.get_position()[1] <= high
+    box = ax.get_window_extent()
+    for arrow in arrows(ax):
+        assert box.contains(*arrow.arrow_patch.get_window_extent().p0)
+        assert box.contains(*arrow.arrow_patch.get_window_extent().p1)
+
+
+def arrows(ax: Axes) -> list[Annotation]:
+    plt.gcf().canvas.draw()
+    return [text for text in ax.texts if isinstance(text, Annotation)]
+
+
+def test_arrows_of_q_are_dashed_and_lead_to_noise() -> None:
+    plots.chain()
+    for arrow in arrows(plt.gcf().axes[0]):
+        from_x, to_x = arrow.xyann[0], arrow.xy[0]
+        of_q = to_hex(arrow.arrow_patch.get_edgecolor()) == plots.COLORS[0]
+        assert of_q == (to_x < from_x) == (arrow.arrow_patch.get_linestyle() != "-")
+
+
+def test_a_part_that_the_chain_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"part must be None or one of q step, .*, got 'q'"):
+        plots.chain("q")
 
 
 def test_a_table_is_text_and_html() -> None:

@@ -3,6 +3,7 @@
 Figures are SVG; `for_dark` recolours one for a dark page.
 """
 
+from ddpm_lite.plots.chain import chain
 from ddpm_lite.plots.figures import (
     axes,
     clouds,
@@ -24,6 +25,7 @@ __all__ = [
     "PAPER",
     "Table",
     "axes",
+    "chain",
     "clouds",
     "for_dark",
     "histograms",
