@@ -11,6 +11,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.quiver import Quiver
 from matplotlib.text import Annotation
 
 from ddpm_lite import plots
@@ -171,6 +172,54 @@ def test_arrows_of_q_are_dashed_and_lead_to_noise() -> None:
 def test_a_part_that_the_chain_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"part must be None or one of q step, .*, got 'q'"):
         plots.chain("q")
+
+
+def test_jensen_has_the_gap_where_it_is() -> None:
+    plots.jensen(0.3, 3.0)
+    (ax,) = plt.gcf().axes
+    texts = {text.get_text(): text for text in arrows(ax)}
+    curve, chord = (texts[name].xy for name in ("log E[w]", "E[log w]"))
+    assert curve == pytest.approx((1.65, np.log(1.65)))
+    assert chord == pytest.approx((1.65, (np.log(0.3) + np.log(3.0)) / 2))
+    assert chord[1] < texts["gap"].xy[1] < curve[1]
+    for low, high in ((0.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(ValueError, match=rf"0 < low < high, got {low} and {high}"):
+            plots.jensen(low, high)
+
+
+def test_a_density_map_is_right_way_up() -> None:
+    ax = plots.axes()[0]
+    density = torch.tensor([[0.0, 0.0, 4.0], [0.5, 1.0, 0.0]])  # high at first, then low
+    plots.density_map(ax, [-1.0, 0.0, 1.0], density, last=10, limit=2.0)
+    (drawn,) = ax.images
+    assert drawn.get_extent() == [0, 10, -1, 1]
+    pixels = drawn.get_array()
+    assert drawn.origin == "upper"
+    assert np.allclose(pixels[..., 3], np.sqrt([[1, 0], [0, 0.5], [0, 0.25]]))
+
+
+def test_arrows_point_and_walks_end_where_they_do() -> None:
+    side = torch.linspace(-1, 1, 3)
+    places = torch.cartesian_prod(side, side)
+    walk = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.5, 0.25]])
+    plots.arrows(places, -4 * places, {"one": [walk], "none": []})
+    one, none = plt.gcf().axes
+    assert [one.get_title(), none.get_title()] == ["one", "none"]
+    (quiver,) = (c for c in one.collections if isinstance(c, Quiver))
+    length = np.hypot(quiver.U, quiver.V)
+    assert length == pytest.approx((4 * places.norm(dim=1)).sqrt().numpy())
+    assert (quiver.U * places[:, 0].numpy() <= 0).all()
+    begin, end = one.lines[1].get_xydata(), one.lines[2].get_xydata()
+    assert np.allclose(begin, walk[:1])
+    assert np.allclose(end, walk[-1:])
+    assert not none.lines
+
+
+def test_walks_differ_without_colour() -> None:
+    ax = plots.axes()[0]
+    plots.walks(ax, range(3), torch.zeros(2, 3), torch.ones(1, 3))
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--"]
+    assert np.allclose(ax.lines[2].get_ydata(), 1)
 
 
 def test_a_table_is_text_and_html() -> None:

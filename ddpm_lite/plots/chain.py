@@ -1,19 +1,27 @@
-"""The chain from noise to data as a diagram, and pictures of the densities along it."""
+"""The chain from noise to data as a diagram, and what goes on in it: densities, walks, a bound."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from ddpm_lite.plots.style import COLORS, INK, PALE, PAPER
 
-__all__ = ["PARTS", "chain"]
+__all__ = ["PARTS", "arrows", "chain", "density_map", "jensen", "walks"]
 
 # What stands where on the line, from noise to data; dots stand for the states left out.
 STATES = ("$x_T$", "···", "$x_t$", "$x_{t-1}$", "···", "$x_1$", "$x_0$")
 END, T, BEFORE, FIRST, DATA = 0, 2, 3, 5, 6
 RADIUS = 0.36
+BETWEEN = "#2e93cc"  # the blue of a heat map, seen on white and on dark: pixels stay as they are
 
 
 @dataclass(frozen=True)
@@ -140,3 +148,96 @@ def _arrow(ax: Axes, arrow: Arrow, color: str) -> None:
         place = up * (abs(arrow.bend) + 0.1)
         align = "bottom" if up > 0 else "top"
         ax.text(middle, place, arrow.name, ha="center", va=align, fontsize=12, color=color)
+
+
+def jensen(low: float, high: float) -> None:
+    """Draw Jensen's inequality: two even values of w, the mean of their log, the log of their mean.
+
+    Raises:
+        ValueError: unless 0 < low < high.
+    """
+    if not 0 < low < high:
+        raise ValueError(f"low and high must be 0 < low < high, got {low} and {high}")
+    _, ax = plt.subplots(figsize=(5.6, 3.0))
+    w = np.linspace(low / 2, high * 1.12, 300)
+    ends, middle = np.array([low, high]), (low + high) / 2
+    chord, curve = np.log(ends).mean(), np.log(middle)
+    ax.plot(w, np.log(w), color=INK, linestyle="-", label="log w")
+    ax.plot(ends, np.log(ends), color=COLORS[1], linestyle="--", marker="o")
+    ax.plot([middle] * 2, [chord, curve], color=COLORS[2], linestyle="-")
+    for height, name, color in ((curve, "log E[w]", COLORS[0]), (chord, "E[log w]", COLORS[1])):
+        ax.plot(middle, height, "o", color=color)
+        above = height == curve
+        across, up = ("right", "bottom") if above else ("left", "top")
+        ax.annotate(name, (middle, height), (-6 if above else 6, 3 if above else -3),
+                    textcoords="offset points", color=color, ha=across, va=up)  # fmt: skip
+    ax.annotate("gap", (middle, 0.3 * chord + 0.7 * curve), (5, 0), textcoords="offset points",
+                color=COLORS[2], va="center")  # fmt: skip
+    ax.set(xlabel="w", ylabel="log w", xticks=[*ends, middle],
+           xticklabels=["one value", "the other", "E[w]"])  # fmt: skip
+
+
+def density_map(
+    ax: Axes, x: ArrayLike, density: Float[Tensor, "times N"], last: int, limit: float
+) -> None:
+    """Draw densities over time as a heat map: the stronger the blue, the more, as a square root.
+
+    Args:
+        ax: where to draw.
+        x: N even places, from below.
+        density: a row for each time, at even distances from 0 to `last`.
+        last: the last time.
+        limit: the density that is strongest; what is above is drawn so too.
+    """
+    places = np.asarray(x)
+    share = np.clip(np.asarray(density).T[::-1] / limit, 0, 1) ** 0.5  # tails show
+    pixels = np.empty((*share.shape, 4))
+    pixels[..., :3], pixels[..., 3] = to_rgb(BETWEEN), share
+    extent = (0, last, places[0], places[-1])
+    ax.imshow(pixels, extent=extent, aspect="auto", interpolation="bilinear", zorder=0)
+    ax.set(xlabel="step t", ylabel="pixel value")
+    ax.grid(False)
+
+
+def arrows(
+    places: Float[Tensor, "N 2"],
+    vectors: Float[Tensor, "N 2"],
+    walks: Mapping[str, Iterable[Float[Tensor, "steps 2"]]],
+) -> None:
+    """Draw a field of arrows, and walks upon it, in a panel for each name.
+
+    A walk begins at a ring and ends at a dot.
+
+    Args:
+        places: a square grid.
+        vectors: an arrow at each place; it is drawn as long as the square root of its length.
+        walks: name -> walks.
+    """
+    root = vectors / vectors.norm(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
+    spacing = (places.amax() - places.amin()) / (len(places) ** 0.5 - 1)
+    scale = float(root.norm(dim=1).max() / (1.6 * spacing))
+    low, high = float(places.amin() - spacing), float(places.amax() + spacing)
+    _, grid = plt.subplots(1, len(walks), figsize=(5.6, 3.1), squeeze=False, sharey=True)
+    for ax, (name, paths) in zip(grid.flat, walks.items(), strict=True):
+        ax.quiver(*places.T, *root.T, angles="xy", scale_units="xy", scale=scale, color=INK,
+                  alpha=0.55, width=0.005, headwidth=4.5)  # fmt: skip
+        for path, color in zip(paths, cycle(COLORS), strict=False):
+            ax.plot(*path.T, "-", color=color, linewidth=1.2)
+            ax.plot(*path[0], "o", color=color, markerfacecolor=PAPER, markersize=5)
+            ax.plot(*path[-1], "o", color=color, markersize=5)
+        ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        ax.set_title(name, fontsize=10)
+        ax.grid(False)
+
+
+def walks(
+    ax: Axes,
+    times: Sequence[int],
+    first: Float[Tensor, "N times"],
+    second: Float[Tensor, "M times"],
+) -> None:
+    """Draw walks over time, those of the first group solid, those of the second dashed."""
+    for group, color, dash in ((first, COLORS[1], "-"), (second, INK, "--")):
+        for walk in group:
+            ax.plot(times, walk, color=color, linestyle=dash, linewidth=0.8)
+    ax.set(xlabel="step t", ylabel="pixel value")
