@@ -9,8 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.quiver import Quiver
+from matplotlib.text import Annotation
 
 from ddpm_lite import plots
+from ddpm_lite.plots.chain import PARTS
 
 mpl.use("Agg")
 
@@ -123,6 +128,98 @@ def test_unet_draws_every_layer_and_every_skip() -> None:
     legend = ax.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["conv", "down", "block", "up"]
+
+
+@pytest.mark.parametrize("part", [None, *PARTS])
+def test_the_chain_lights_the_part_at_hand(part: str | None) -> None:
+    plots.chain(part)
+    (ax,) = plt.gcf().axes
+    colors = [to_hex(text.arrow_patch.get_edgecolor()) for text in arrows(ax)]
+    assert (plots.PALE in colors) == (part is not None)
+    names = {text.get_text(): to_hex(text.get_color()) for text in ax.texts}
+    assert {"$x_T$", "$x_t$", "$x_{t-1}$", "$x_1$", "$x_0$"} < names.keys()
+    q, p = plots.COLORS[:2]
+    assert {color for name, color in names.items() if "|" in name} <= {q, p}
+    if part is None or part.startswith("q") or part == "posterior":
+        assert q in colors
+    if part in (None, "p step", "p chain", "kl", "decoder"):
+        assert p in colors
+    rims = [to_hex(patch.get_edgecolor()) for patch in ax.patches]
+    assert rims.count(plots.INK) == {None: 5, "q chain": 5, "p chain": 5, "posterior": 3,
+                                     "kl": 3}.get(part, 2)  # fmt: skip
+    low, high = ax.get_ylim()
+    for text in ax.texts:
+        assert low <= text.get_position()[1] <= high
+    box = ax.get_window_extent()
+    for arrow in arrows(ax):
+        assert box.contains(*arrow.arrow_patch.get_window_extent().p0)
+        assert box.contains(*arrow.arrow_patch.get_window_extent().p1)
+
+
+def arrows(ax: Axes) -> list[Annotation]:
+    plt.gcf().canvas.draw()
+    return [text for text in ax.texts if isinstance(text, Annotation)]
+
+
+def test_arrows_of_q_are_dashed_and_lead_to_noise() -> None:
+    plots.chain()
+    for arrow in arrows(plt.gcf().axes[0]):
+        from_x, to_x = arrow.xyann[0], arrow.xy[0]
+        of_q = to_hex(arrow.arrow_patch.get_edgecolor()) == plots.COLORS[0]
+        assert of_q == (to_x < from_x) == (arrow.arrow_patch.get_linestyle() != "-")
+
+
+def test_a_part_that_the_chain_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"part must be None or one of q step, .*, got 'q'"):
+        plots.chain("q")
+
+
+def test_jensen_has_the_gap_where_it_is() -> None:
+    plots.jensen(0.3, 3.0)
+    (ax,) = plt.gcf().axes
+    texts = {text.get_text(): text for text in arrows(ax)}
+    curve, chord = (texts[name].xy for name in ("log E[w]", "E[log w]"))
+    assert curve == pytest.approx((1.65, np.log(1.65)))
+    assert chord == pytest.approx((1.65, (np.log(0.3) + np.log(3.0)) / 2))
+    assert chord[1] < texts["gap"].xy[1] < curve[1]
+    for low, high in ((0.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(ValueError, match=rf"0 < low < high, got {low} and {high}"):
+            plots.jensen(low, high)
+
+
+def test_a_density_map_is_right_way_up() -> None:
+    ax = plots.axes()[0]
+    density = torch.tensor([[0.0, 0.0, 4.0], [0.5, 1.0, 0.0]])  # high at first, then low
+    plots.density_map(ax, [-1.0, 0.0, 1.0], density, last=10, limit=2.0)
+    (drawn,) = ax.images
+    assert drawn.get_extent() == [0, 10, -1, 1]
+    pixels = drawn.get_array()
+    assert drawn.origin == "upper"
+    assert np.allclose(pixels[..., 3], np.sqrt([[1, 0], [0, 0.5], [0, 0.25]]))
+
+
+def test_arrows_point_and_walks_end_where_they_do() -> None:
+    side = torch.linspace(-1, 1, 3)
+    places = torch.cartesian_prod(side, side)
+    walk = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.5, 0.25]])
+    plots.arrows(places, -4 * places, {"one": [walk], "none": []})
+    one, none = plt.gcf().axes
+    assert [one.get_title(), none.get_title()] == ["one", "none"]
+    (quiver,) = (c for c in one.collections if isinstance(c, Quiver))
+    length = np.hypot(quiver.U, quiver.V)
+    assert length == pytest.approx((4 * places.norm(dim=1)).sqrt().numpy())
+    assert (quiver.U * places[:, 0].numpy() <= 0).all()
+    begin, end = one.lines[1].get_xydata(), one.lines[2].get_xydata()
+    assert np.allclose(begin, walk[:1])
+    assert np.allclose(end, walk[-1:])
+    assert not none.lines
+
+
+def test_walks_differ_without_colour() -> None:
+    ax = plots.axes()[0]
+    plots.walks(ax, range(3), torch.zeros(2, 3), torch.ones(1, 3))
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--"]
+    assert np.allclose(ax.lines[2].get_ydata(), 1)
 
 
 def test_a_table_is_text_and_html() -> None:

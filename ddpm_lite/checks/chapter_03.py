@@ -14,33 +14,6 @@ from ddpm_lite.schedule import linear_schedule
 __all__ = ["CHECKERS"]
 
 
-def reverse_mean(answer: Callable[[Tensor, float, Tensor], Tensor]) -> None:
-    """3.2: the mean of q(x_{t-1} | x_t) from the score of x_t."""
-    expect_given(answer)
-    for beta in (0.02, 0.4):
-        xt, score = torch.randn(2, 6, dtype=torch.float64)
-        shrink = (1 - beta) ** 0.5
-        expect_close(
-            answer(xt, beta, score),
-            (xt + beta * score) / shrink,
-            {
-                "The step shrank the image by sqrt(1 - beta): divide the whole sum by it.": (
-                    xt + beta * score
-                ),
-                "The score too stands inside the bracket that is divided by sqrt(1 - beta).": (
-                    xt / shrink + beta * score
-                ),
-                "The score points uphill, where the data are: go with it, not against it.": (
-                    (xt - beta * score) / shrink
-                ),
-                "The score is multiplied by beta itself, not by its root.": (
-                    (xt + beta**0.5 * score) / shrink
-                ),
-                "That is only the shrinking undone. Where does the score come in?": xt / shrink,
-            },
-        )
-
-
 def one_peak(answer: Callable[[float, float], float]) -> None:
     """3.3: the largest beta at which the step back from x_t = 0 has one peak."""
     expect_given(answer)
@@ -107,7 +80,6 @@ def log_joint(answer: Callable[[GaussianDiffusion, Model, list[Tensor]], Tensor]
 
 
 CHECKERS: dict[str, Callable[[Any], None]] = {
-    "3.2": reverse_mean,
     "3.3": one_peak,
     "3.4": log_joint,
 }

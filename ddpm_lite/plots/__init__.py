@@ -3,6 +3,7 @@
 Figures are SVG; `for_dark` recolours one for a dark page.
 """
 
+from ddpm_lite.plots.chain import arrows, chain, density_map, jensen, walks
 from ddpm_lite.plots.figures import (
     axes,
     clouds,
@@ -23,16 +24,21 @@ __all__ = [
     "PALE",
     "PAPER",
     "Table",
+    "arrows",
     "axes",
+    "chain",
     "clouds",
+    "density_map",
     "for_dark",
     "histograms",
     "image",
     "images",
+    "jensen",
     "lines",
     "panels",
     "setup",
     "svg",
     "table",
     "unet",
+    "walks",
 ]
