@@ -6,12 +6,21 @@ Figures are SVG; `for_dark` recolours one for a dark page.
 from ddpm_lite.plots.figures import (
     axes,
     clouds,
+    heat,
     histograms,
     image,
     images,
     lines,
     panels,
     unet,
+)
+from ddpm_lite.plots.quality import (
+    by_count,
+    dots,
+    floor,
+    hollow_and_filled,
+    rate_distortion,
+    seeds,
 )
 from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
 from ddpm_lite.plots.tables import Table, table
@@ -24,13 +33,20 @@ __all__ = [
     "PAPER",
     "Table",
     "axes",
+    "by_count",
     "clouds",
+    "dots",
+    "floor",
     "for_dark",
+    "heat",
     "histograms",
+    "hollow_and_filled",
     "image",
     "images",
     "lines",
     "panels",
+    "rate_distortion",
+    "seeds",
     "setup",
     "svg",
     "table",
