@@ -91,6 +91,66 @@ def test_histograms_have_area_one_over_the_bell() -> None:
     assert outline[:, 1].max() == pytest.approx(0.4, abs=0.06)
 
 
+def test_seeds_stand_on_the_line_of_their_means() -> None:
+    ax = plots.axes()[0]
+    runs = {"a": [torch.tensor([1.0, 3.0]), [5.0, 5.0]], "b": [[2.0], [4.0]]}
+    plots.seeds(ax, (5, 100), runs, "calls", "far", xscale="log")
+    assert np.allclose(ax.lines[0].get_xydata(), [[5, 2], [100, 5]])
+    assert np.allclose(ax.lines[1].get_xydata(), [[5, 1], [5, 3]])
+    assert len({ax.lines[i].get_marker() for i in (1, 4)}) == 2
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["5", "100"]
+    plots.floor(ax, 1.0, 0.5)
+    assert ax.patches[0].get_y() == 0.5
+    assert ax.patches[0].get_height() == 1.0
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "real digits"]
+
+
+def test_dots_have_a_row_for_each_name_from_above() -> None:
+    plots.dots({"first": [1.0, 2.0], "second": torch.tensor([3.0])}, "more")
+    ax = plt.gcf().axes[0]
+    assert np.allclose(ax.lines[0].get_xydata(), [[1, 0], [2, 0]])
+    assert np.allclose(ax.lines[1].get_xydata(), [[3, -1]])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["first", "second"]
+
+
+def test_hollow_and_filled_tell_two_sets_apart_without_colour() -> None:
+    pairs = {"a": (([2, 3], [1, 1]), ([4], [2])), "b": (([2], [1]), ([4], [2]))}
+    plots.hollow_and_filled(pairs, ("L", "mse"), "bits", "far", (2, 4))
+    ax = plt.gcf().axes[0]
+    faces = [line.get_markerfacecolor() for line in ax.lines]
+    assert faces == ["none", plots.COLORS[0], "none", plots.COLORS[1]]
+    assert len({line.get_marker() for line in ax.lines}) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()][:2] == ["a, L", "a, mse"]
+
+
+def test_rate_and_distortion_share_nothing_but_the_figure() -> None:
+    plots.rate_distortion(
+        [1, 2], {"test": [0.5, 3]}, {"ours": ([0, 3], [20, 1]), "theirs": ([0], [25])}
+    )
+    upper, lower = plt.gcf().axes
+    assert np.allclose(upper.lines[0].get_xydata(), [[1, 0.5], [2, 3]])
+    assert np.allclose(lower.lines[0].get_xydata(), [[0, 20], [3, 1]])
+    assert [line.get_marker() for line in lower.lines] == ["", "s"]
+
+
+def test_distances_by_count_have_bars() -> None:
+    found = {"samples": [100, 200], "mean": [20.0, 10.0], "std": [2.0, 1.0]}
+    plots.by_count([100, 200, 400], [18, 9, 5], {"model": found})
+    ax = plt.gcf().axes[0]
+    assert np.allclose(ax.lines[0].get_ydata(), [18, 9, 5])
+    bars = ax.containers[0].lines[2][0].get_segments()
+    assert np.allclose(bars[0], [[100, 18], [100, 22]])
+
+
+def test_heat_is_grey_from_black_to_white() -> None:
+    ax = plots.axes()[0]
+    plots.heat(ax, torch.tensor([[-1.0, 1.0], [0.0, 0.5]]), "t", "entry", (1.0, 9.0, 2.0, 0.0))
+    drawn = ax.images[0]
+    assert np.allclose(drawn.get_array(), [[-1, 1], [0, 0.5]])
+    assert drawn.get_clim() == (-1, 1)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((1, 9), (2, 0))
+
+
 def test_the_dark_twin_changes_colours_and_nothing_else() -> None:
     plots.lines(plots.axes()[0], [0, 1], {"a": [0, 1], "b": [1, 0]}, "x", "y")
     buffer = io.StringIO()

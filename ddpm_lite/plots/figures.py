@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ddpm_lite.plots.style import COLORS, INK, PALE, PAPER
 
-__all__ = ["axes", "clouds", "histograms", "image", "images", "lines", "panels", "unet"]
+__all__ = ["axes", "clouds", "heat", "histograms", "image", "images", "lines", "panels", "unet"]
 
 
 def axes(rows: int = 1, height: float = 2.8) -> list[Axes]:
@@ -119,6 +119,26 @@ def histograms(
     ax.plot(x, bell, label="N(0, 1)", color=INK, linestyle="--", linewidth=1.2)
     ax.set(xlabel=xlabel, ylabel="density", **settings)
     ax.legend()
+
+
+def heat(
+    ax: Axes,
+    values: ArrayLike,
+    xlabel: str,
+    ylabel: str,
+    extent: tuple[float, float, float, float],
+) -> None:
+    """Draw numbers [rows, columns] in -1..1 as grey: black is -1, white is 1.
+
+    Args:
+        ax: where to draw.
+        values: the first row stands above.
+        xlabel, ylabel: of the axes.
+        extent: left, right, bottom and top of the picture on the axes.
+    """
+    ax.imshow(np.asarray(values), aspect="auto", vmin=-1, vmax=1, extent=extent)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.grid(False)
 
 
 def unet(ax: Axes, layers: Sequence[tuple[str, int, int]], skips: Mapping[int, int]) -> None:

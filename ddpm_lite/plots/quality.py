@@ -1,0 +1,133 @@
+"""Measurements with their spread: one mark for each seed, and the floor of real images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from ddpm_lite.plots.figures import axes
+from ddpm_lite.plots.style import COLORS, INK
+
+__all__ = ["by_count", "dots", "floor", "hollow_and_filled", "rate_distortion", "seeds"]
+
+MARKS = "osvD"
+
+
+def seeds(
+    ax: Axes,
+    x: Sequence[int] | Sequence[float],
+    runs: Mapping[str, Sequence[ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+    **settings: object,
+) -> None:
+    """Draw, for each name, a line through the means at every x, and a mark for each seed.
+
+    Args:
+        ax: where to draw.
+        x: where each was measured; ticks stand there and nowhere else.
+        runs: name -> for each x the numbers of all seeds.
+        xlabel, ylabel: of the axes.
+        settings: go to the axes (xscale="log", ylim=...).
+    """
+    for (name, each), color, mark in zip(runs.items(), COLORS, MARKS, strict=False):
+        ax.plot(x, [np.asarray(values).mean() for values in each], color=color, label=name)
+        for at, values in zip(x, each, strict=True):
+            found = np.asarray(values)
+            ax.plot(np.full(len(found), at), found, mark, color=color, ms=4)
+    ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
+    ax.set_xticks(x, [f"{at:g}" for at in x])
+    ax.minorticks_off()
+    if len(runs) > 1:
+        ax.legend()
+
+
+def floor(ax: Axes, mean: float, std: float, label: str = "real digits") -> None:
+    """Draw a grey band: what real images get, a mean and one standard deviation of a draw."""
+    ax.axhspan(mean - std, mean + std, color=INK, alpha=0.15, lw=0)
+    ax.axhline(mean, color=INK, lw=1, ls=(0, (1, 1)), label=label)
+    ax.legend()
+
+
+def dots(rows: Mapping[str, ArrayLike], xlabel: str, height: float = 3.2) -> None:
+    """Draw a row for each name, from above, with one dot for each seed, and a line at zero."""
+    ax = axes(height=height)[0]
+    for y, values in enumerate(rows.values()):
+        found = np.asarray(values)
+        ax.plot(found, np.full(len(found), -y), "o", color=COLORS[0])
+    ax.axvline(0, color=INK, lw=1)
+    ax.set_yticks(range(0, -len(rows), -1), list(rows))
+    ax.set(xlabel=xlabel)
+
+
+def hollow_and_filled(
+    pairs: Mapping[str, tuple[tuple[ArrayLike, ArrayLike], tuple[ArrayLike, ArrayLike]]],
+    kinds: tuple[str, str],
+    xlabel: str,
+    ylabel: str,
+    ticks: Sequence[int] | Sequence[float],
+) -> None:
+    """Draw for each name two sets of points (x, y), the first hollow and the second filled.
+
+    Args:
+        pairs: name -> the two sets; up to four names.
+        kinds: what hollow and filled stand for, in the legend.
+        xlabel, ylabel: of the axes.
+        ticks: of the logarithmic x axis.
+    """
+    ax = axes(height=3.8)[0]
+    for (name, sets), color, mark in zip(pairs.items(), COLORS, MARKS, strict=False):
+        for (x, y), kind, face in zip(sets, kinds, ("none", color), strict=True):
+            ax.plot(x, y, mark, color=color, mfc=face, label=f"{name}, {kind}")
+    ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=0)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.legend()
+
+
+def rate_distortion(
+    done: ArrayLike,
+    rates: Mapping[str, ArrayLike],
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+) -> None:
+    """Draw what a receiver has paid by steps done and, below, what the error is for that rate.
+
+    Args:
+        done: how many steps back.
+        rates: name -> bits per dimension paid by then.
+        curves: name -> rate, and distortion in percent; marks stand on the second and later ones.
+    """
+    upper, lower = axes(2, height=2.6)
+    for name, rate in rates.items():
+        upper.plot(done, rate, label=name)
+    upper.set(xlabel="steps done, $T - t + 1$", ylabel="rate, bits/dim")
+    for i, (name, (rate, error)) in enumerate(curves.items()):
+        lower.plot(rate, error, marker="s" if i else "", ms=5, label=name)
+    lower.set(xlabel="rate, bits/dim", ylabel="distortion, %", ylim=(0, 30))
+    for ax in (upper, lower):
+        ax.legend()
+
+
+def by_count(
+    counts: Sequence[int] | Sequence[float],
+    expected: ArrayLike,
+    measured: Mapping[str, Mapping[str, ArrayLike]],
+) -> None:
+    """Draw the Fréchet distance over how many images there are.
+
+    Args:
+        counts: how many, for the curve.
+        expected: the curve, of a perfect model.
+        measured: name -> "samples", "mean" and "std", drawn as points with bars.
+    """
+    ax = axes(height=3.2)[0]
+    ax.plot(counts, expected, color=INK, lw=1.2, label="a perfect model, as expected")
+    for (name, found), color, mark in zip(measured.items(), COLORS, MARKS, strict=False):
+        count, mean, std = (np.asarray(found[key]) for key in ("samples", "mean", "std"))
+        ax.errorbar(count, mean, std, fmt=mark, ms=5, color=color, label=name)
+    ax.set(xlabel="number of samples", ylabel="Fréchet distance", xscale="log", ylim=(0, 28))
+    ticks = counts[::2]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.legend()
