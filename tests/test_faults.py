@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections import deque
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,8 @@ def test_who_spoke() -> None:
 
 def test_no_answer_in_time() -> None:
     with pytest.raises(TooLong), at_most(0.05):
-        deque(itertools.count(), 0)
+        for _ in itertools.count():  # a loop of Python's: a signal waits for the end of one in C
+            pass
 
 
 def test_what_is_counted_as_not_well(tmp_path: Path) -> None:
