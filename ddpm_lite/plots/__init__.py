@@ -13,6 +13,7 @@ from ddpm_lite.plots.figures import (
     panels,
     unet,
 )
+from ddpm_lite.plots.opinions import bends, contours, marks, opinions, outlines, shares
 from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
 from ddpm_lite.plots.tables import Table, table
 
@@ -24,14 +25,20 @@ __all__ = [
     "PAPER",
     "Table",
     "axes",
+    "bends",
     "clouds",
+    "contours",
     "for_dark",
     "histograms",
     "image",
     "images",
     "lines",
+    "marks",
+    "opinions",
+    "outlines",
     "panels",
     "setup",
+    "shares",
     "svg",
     "table",
     "unet",
