@@ -34,8 +34,8 @@ def opinions(ax: Axes, x: ArrayLike, prior: ArrayLike, likelihood: ArrayLike) ->
         ax.plot(at, y, label=label, color=color, linestyle=dash)
     look = {"facecolor": PALE, "edgecolor": INK, "hatch": "////", "linewidth": 0.6}
     ax.fill_between(at, product, label="their product", **look)
-    ax.set(xlabel="candidate $x_{t-1}$", ylabel="density")
-    ax.legend(fontsize=9)
+    ax.set(xlabel="candidate $x_{t-1}$", ylabel="height")
+    ax.legend(loc="upper right", fontsize=9)
 
 
 def bends(ax: Axes, ratios: ArrayLike, shown: int = 60) -> None:
@@ -48,9 +48,10 @@ def bends(ax: Axes, ratios: ArrayLike, shown: int = 60) -> None:
     """
     r = np.ravel(np.asarray(ratios))
     mean, above = r.mean(), -np.log(r).mean()
-    x = np.linspace(*np.quantile(r, (0.002, 0.998)), 200)
+    x = np.linspace(*np.quantile(r, (0.002, 0.96)), 200)
     ax.plot(x, -np.log(x), label="-log r", color=COLORS[0], linestyle="-")
-    ax.plot(r[:shown], -np.log(r[:shown]), "o", color=INK, markersize=3, alpha=0.5)
+    some = r[r < x[-1]][:shown]
+    ax.plot(some, -np.log(some), "o", color=INK, markersize=3, alpha=0.5)
     ax.plot(mean, above, "s", color=COLORS[1], label="average of -log r")
     ax.plot(mean, -np.log(mean), "^", color=COLORS[2], label="-log of the average r")
     ax.plot([mean, mean], [-np.log(mean), above], ":", color=INK)
