@@ -300,3 +300,72 @@ def test_a_table_is_text_and_html() -> None:
         plots.table({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="at least one of them"):
         plots.table({})
+
+
+def test_opinions_multiply() -> None:
+    """N(0, 1) and N(2, 1) agree on N(1, 1/2)."""
+    ax = plots.axes()[0]
+    x = np.linspace(-4, 6, 2001)
+    bell = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    plots.opinions(ax, x, bell, np.exp(-((x - 2) ** 2) / 2))
+    drawn = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert np.allclose(drawn["posterior"], np.exp(-((x - 1) ** 2)) / np.sqrt(np.pi), atol=1e-6)
+    assert np.allclose(drawn["prior"], bell)
+    top = max(path.vertices[:, 1].max() for path in ax.collections[0].get_paths())
+    assert top == pytest.approx(np.exp(-1) / np.sqrt(2 * np.pi), abs=1e-4)
+    assert len({line.get_linestyle() for line in ax.lines}) == 3
+
+
+def test_a_bend_has_its_average_above() -> None:
+    ax = plots.axes()[0]
+    r = np.array([0.5, 1.0, 1.5])
+    plots.bends(ax, r)
+    at = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines}
+    assert at["average of -log r"] == pytest.approx((1.0, -np.log(r).mean()))
+    assert at["-log of the average r"] == pytest.approx((1.0, 0.0))
+
+
+def test_contours_stand_where_the_density_is() -> None:
+    """The first axis of a density is that of x."""
+    ax = plots.axes()[0]
+    x, y = np.linspace(-3, 3, 61), np.linspace(-6, 6, 121)
+    bell = np.exp(-((x[:, None] - 1) ** 2) - (y[None, :] + 2) ** 2)
+    plots.contours(ax, x, y, {"a": bell, "b": bell.copy()}, [0.5], xlabel="x")
+    ring = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
+    assert ring.mean(0) == pytest.approx((1, -2), abs=0.1)
+    assert ax.get_xlabel() == "x"
+    assert len({line.get_linestyle() for line in ax.lines}) == 2
+
+
+def test_outlines_have_area_one_and_dashes() -> None:
+    ax = plots.axes()[0]
+    edges = np.linspace(-1, 1, 5)
+    plots.outlines(ax, {"low": [-0.9, -0.8], "high": torch.tensor([0.9])}, edges, "pixel")
+    low, high = (patch.get_data() for patch in ax.patches)
+    assert np.allclose(low.values, [2, 0, 0, 0])
+    assert np.allclose(high.values, [0, 0, 0, 2])
+    assert len({patch.get_linestyle() for patch in ax.patches}) == 2
+
+
+def test_marks_are_points_beside_thin_lines() -> None:
+    ax = plots.axes()[0]
+    plots.marks(
+        ax, [1, 2], {"a": [3, 4], "b": [5, 6]}, {"known": ([0, 3], [1, 1])}, xscale="log"
+    )  # fmt: skip
+    first, second, known = ax.lines
+    assert first.get_marker() != second.get_marker()
+    assert list(second.get_ydata()) == [5, 6]
+    assert list(known.get_xdata()) == [0, 3]
+    assert ax.get_xscale() == "log"
+
+
+def test_shares_are_cut_where_they_are_told() -> None:
+    ax = plots.axes()[0]
+    x = np.linspace(-1, 1, 201)
+    plots.shares(ax, x, 1 - x**2, [0.0, 0.5], ["left", "middle", "right"])
+    spans = [
+        (part.get_paths()[0].vertices[:, 0].min(), part.get_paths()[0].vertices[:, 0].max())
+        for part in ax.collections[:3]
+    ]
+    assert np.allclose(spans, [(-1, 0), (0, 0.5), (0.5, 1)], atol=0.011)
+    assert [text.get_text() for text in ax.texts] == ["left", "middle", "right"]

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "DARK", "INK", "PALE", "PAPER", "for_dark", "setup", "svg"]
+__all__ = ["COLORS", "DARK", "DASHES", "INK", "PALE", "PAPER", "for_dark", "setup", "svg"]
 
 INK, PALE, PAPER = "#24292f", "#d0d7de", "#ffffff"
 # Okabe and Ito (2008): told apart by readers of any colour vision. Each line also has its own dash.
