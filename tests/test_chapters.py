@@ -193,7 +193,7 @@ def test_exercises_have_checkers_and_solutions(path: Path) -> None:
         for which in re.findall(r'^check\("([\d.]+)"', cell.source, re.M):
             (output,) = cell.outputs
             if "# @title Solution" in cell.source:
-                assert output.text == f"Exercise {which}: right.\n"
+                assert output.text.startswith(f"Exercise {which}: right.\n")
                 assert "hide-cell" in cell.metadata.tags
                 solved.add(f"ex-{which.replace('.', '-')}")
             else:
