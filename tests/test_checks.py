@@ -87,6 +87,11 @@ def test_an_order_and_its_control(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == (
         "below    half (0.31, limit 0.5)\nFAILS    a copy (0.5, limit 0.5), as it should\n"
     )
+    below("half", 0.31, 0.5, show=False)
+    not_below("a copy", 0.6, 0.5, show=False)
+    assert capsys.readouterr().out == (
+        "below    half (limit 0.5)\nFAILS    a copy (limit 0.5), as it should\n"
+    )
     for value in (0.5, 0.7, math.nan):
         with pytest.raises(AssertionError, match=rf"half: {value} is not below 0\.5"):
             below("half", value, 0.5)

@@ -40,20 +40,29 @@ def disagree(what: str, value: Numbers, expected: Numbers, atol: float) -> None:
     print(f"FAILS    {what} (off by {off:.2g}), as it should")
 
 
-def below(what: str, value: float | Tensor, limit: float) -> None:
-    """Print that a number lies below a limit, or raise AssertionError: for what is an order."""
+def below(what: str, value: float | Tensor, limit: float, show: bool = True) -> None:
+    """Print that a number lies below a limit, or raise AssertionError: for what is an order.
+
+    Args:
+        what: the number's name.
+        value: one number.
+        limit: above which the check fails.
+        show: print the number; not one that training moves, which differs between machines.
+    """
     number = float(value)
     if not number < limit:  # NaN is below nothing
         raise AssertionError(f"{what}: {number:.3g} is not below {limit:.3g}")
-    print(f"below    {what} ({number:.2g}, limit {limit:.3g})")
+    shown = f"{number:.2g}, " if show else ""
+    print(f"below    {what} ({shown}limit {limit:.3g})")
 
 
-def not_below(what: str, value: float | Tensor, limit: float) -> None:
+def not_below(what: str, value: float | Tensor, limit: float, show: bool = True) -> None:
     """The control of `below`: a known mistake does not stay below the limit, or AssertionError."""
     number = float(value)
     if not number >= limit:
         raise AssertionError(f"{what}: expected {limit:.3g} or more, got {number:.3g}")
-    print(f"FAILS    {what} ({number:.2g}, limit {limit:.3g}), as it should")
+    shown = f"{number:.2g}, " if show else ""
+    print(f"FAILS    {what} ({shown}limit {limit:.3g}), as it should")
 
 
 def check(exercise: str, answer: Any) -> None:
