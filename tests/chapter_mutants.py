@@ -79,7 +79,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("schedule", "torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2", "torch.cos((u + s / 2) / (1 + s) * math.pi / 2) ** 2"),
     ],
     "eq-q-reverse": [
-        ("oracle", "(kept * self.variance + fresh) / variance", "(kept * self.variance) / variance"),
+        ("oracle", "(kept * self.variance + fresh) / variance", "(kept * self.variance + fresh / 2) / variance"),
         ("oracle", "means = kept.sqrt() * self.means + ", "means = self.means + "),
         ("oracle", "(beta * pull).expand", "beta.expand"),
     ],

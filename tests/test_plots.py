@@ -369,3 +369,12 @@ def test_shares_are_cut_where_they_are_told() -> None:
     ]
     assert np.allclose(spans, [(-1, 0), (0, 0.5), (0.5, 1)], atol=0.011)
     assert [text.get_text() for text in ax.texts] == ["left", "middle", "right"]
+
+
+def test_strays_are_crosses() -> None:
+    x = torch.tensor([[0.0, 0.5], [1.0, -1.0], [0.2, 0.1]])
+    plots.strays({"a": (x, torch.tensor([False, True, False]))})
+    near, far = plt.gcf().axes[0].collections
+    assert np.allclose(near.get_offsets(), x[[0, 2]])
+    assert np.allclose(far.get_offsets(), x[[1]])
+    assert len(far.get_paths()[0].vertices) < len(near.get_paths()[0].vertices)  # a cross, a disc

@@ -26,6 +26,7 @@ from ddpm_lite.plots.quality import (
 )
 from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
 from ddpm_lite.plots.tables import Table, table
+from ddpm_lite.plots.walks import strays
 
 __all__ = [
     "COLORS",
@@ -60,6 +61,7 @@ __all__ = [
     "seeds",
     "setup",
     "shares",
+    "strays",
     "svg",
     "table",
     "unet",

@@ -5,6 +5,7 @@ Each function draws on the axes that it is given, in the manner of `figures`.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def opinions(ax: Axes, x: ArrayLike, prior: ArrayLike, likelihood: ArrayLike) ->
     curves = {"prior": before, "likelihood": seen, "posterior": posterior}
     for (label, y), color, dash in zip(curves.items(), COLORS, ("--", "-.", "-"), strict=False):
         ax.plot(at, y, label=label, color=color, linestyle=dash)
-    look = {"facecolor": PALE, "edgecolor": INK, "hatch": "////", "linewidth": 0.6}
+    look: dict[str, Any] = {"facecolor": PALE, "edgecolor": INK, "hatch": "////", "linewidth": 0.6}
     ax.fill_between(at, product, label="their product", **look)
     ax.set(xlabel="candidate $x_{t-1}$", ylabel="height")
     ax.legend(loc="upper right", fontsize=9)
@@ -48,7 +49,8 @@ def bends(ax: Axes, ratios: ArrayLike, shown: int = 60) -> None:
     """
     r = np.ravel(np.asarray(ratios))
     mean, above = r.mean(), -np.log(r).mean()
-    x = np.linspace(*np.quantile(r, (0.002, 0.96)), 200)
+    low, high = np.quantile(r, (0.002, 0.96)).tolist()
+    x = np.linspace(low, high, 200)
     ax.plot(x, -np.log(x), label="-log r", color=COLORS[0], linestyle="-")
     some = r[r < x[-1]][:shown]
     ax.plot(some, -np.log(some), "o", color=INK, markersize=3, alpha=0.5)
@@ -91,8 +93,8 @@ def outlines(ax: Axes, samples: Mapping[str, ArrayLike], edges: ArrayLike, xlabe
     looks = zip(COLORS, DASHES, strict=True)
     for (label, values), (color, dash) in zip(samples.items(), looks, strict=False):
         height, bins = np.histogram(np.ravel(np.asarray(values)), np.asarray(edges), density=True)
-        look = {"label": label, "color": color, "linestyle": dash, "linewidth": 1.6}
-        ax.stairs(height, bins, **look)  # type: ignore[arg-type]
+        look: dict[str, Any] = {"label": label, "color": color, "linestyle": dash, "linewidth": 1.6}
+        ax.stairs(height, bins, **look)
     ax.set(xlabel=xlabel, ylabel="density")
     ax.legend()
 
@@ -116,7 +118,7 @@ def marks(
     for (label, y), color, shape in zip(points.items(), COLORS, "os^D", strict=False):
         ax.plot(np.asarray(x), np.asarray(y), shape, color=color, label=label)
     for (label, (at, y)), dash in zip(lines.items(), DASHES, strict=False):
-        thin = {"color": INK, "linestyle": dash, "linewidth": 1}
+        thin: dict[str, Any] = {"color": INK, "linestyle": dash, "linewidth": 1}
         ax.plot(np.asarray(at), np.asarray(y), label=label, **thin)
     ax.set(**settings)
     ax.legend()
@@ -140,8 +142,8 @@ def shares(
     ends = [at[0], *cuts, at[-1]]
     for i, (low, high) in enumerate(pairwise(ends)):
         inside = (at >= low) & (at <= high)
-        look = {"color": COLORS[i % 2], "alpha": 0.35, "linewidth": 0}
-        ax.fill_between(at, height, where=inside, **look)  # type: ignore[arg-type]
+        look: dict[str, Any] = {"color": COLORS[i % 2], "alpha": 0.35, "linewidth": 0}
+        ax.fill_between(at, height, where=inside, **look)
         ax.text((low + high) / 2, 1.08 * top, words[i], ha="center")
     ax.vlines(cuts, 0, 1.05 * top, color=INK, linewidth=0.8)
     ax.set(ylabel="density", ylim=(0, 1.2 * top))
