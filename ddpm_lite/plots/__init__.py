@@ -13,6 +13,7 @@ from ddpm_lite.plots.figures import (
     images,
     lines,
     panels,
+    strays,
     unet,
 )
 from ddpm_lite.plots.opinions import bends, contours, marks, opinions, outlines, shares
@@ -26,7 +27,6 @@ from ddpm_lite.plots.quality import (
 )
 from ddpm_lite.plots.style import COLORS, DARK, INK, PALE, PAPER, for_dark, setup, svg
 from ddpm_lite.plots.tables import Table, table
-from ddpm_lite.plots.walks import strays
 
 __all__ = [
     "COLORS",

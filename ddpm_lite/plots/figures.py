@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -15,7 +15,18 @@ from torch import Tensor
 
 from ddpm_lite.plots.style import COLORS, INK, PALE, PAPER
 
-__all__ = ["axes", "clouds", "heat", "histograms", "image", "images", "lines", "panels", "unet"]
+__all__ = [
+    "axes",
+    "clouds",
+    "heat",
+    "histograms",
+    "image",
+    "images",
+    "lines",
+    "panels",
+    "strays",
+    "unet",
+]
 
 
 def axes(rows: int = 1, height: float = 2.8) -> list[Axes]:
@@ -97,6 +108,18 @@ def clouds(points: Mapping[str, ArrayLike], columns: int = 3, limit: float = 2.5
         ax.set_axis_off()
     for ax, (name, xy) in zip(grid.flat, points.items(), strict=False):
         ax.scatter(*np.asarray(xy).T, s=2, color=COLORS[0], linewidths=0, alpha=0.6)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        ax.set_title(name, fontsize=10)
+
+
+def strays(
+    samples: Mapping[str, tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]], limit: float = 1.5
+) -> None:
+    """Draw samples side by side, those that are marked as crosses, the others as dots."""
+    _, grid = plt.subplots(1, len(samples), figsize=(5.6, 2.2), squeeze=False, sharey=True)
+    for ax, (name, (x, far)) in zip(grid[0], samples.items(), strict=True):
+        ax.scatter(*x[~far].T.numpy(), s=3, color=COLORS[0])
+        ax.scatter(*x[far].T.numpy(), s=12, marker="x", color=COLORS[1])
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         ax.set_title(name, fontsize=10)
 
