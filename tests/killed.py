@@ -2,7 +2,7 @@
 
     python -m tests.killed FOLDER KILLS         at random moments
     python -m tests.killed FOLDER every         right before each change to a file, in FOLDER/1 on
-    python -m tests.killed FOLDER every [N ...]   before the n-th alone; for 5-2, in FOLDER/5-2, before
+    python -m tests.killed FOLDER every [N ...]   before the n-th alone; for 5-2, in FOLDER/5-2,
                                                   the fifth, then the second of what goes on
 
 A fork for each attempt, so that torch is imported once; then one that is left to end.
