@@ -260,3 +260,20 @@ def test_the_posteriors_mean_in_terms_of_the_noise() -> None:
     alpha, bar, beta = (x[t, None] for x in (schedule.alpha, schedule.alpha_bar, schedule.beta))
     expected = (xt - beta / (1 - bar).sqrt() * eps) / alpha.sqrt()
     assert_close(q.target("mu", x0, xt, eps, t), expected)
+
+
+def test_no_images_are_no_fault() -> None:
+    none, t = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    process = ForwardProcess(linear_schedule(10))
+    assert process.q_sample(none, t).shape == process.q_posterior(none, none, t)[0].shape == (0, 3)
+
+
+def test_a_coefficient_keeps_the_digits_of_each_dtype() -> None:
+    """Asked in float32 first, it answers in float64 all the same."""
+    coefficient = ForwardProcess(linear_schedule()).sqrt_alpha_bar
+    t = torch.tensor([700])
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        entry = coefficient.at(t, torch.zeros(1, 1, dtype=dtype))
+        assert isinstance(entry, Tensor)
+        assert entry.dtype == dtype
+        assert entry.item() == coefficient.float64.to(dtype)[700].item()
