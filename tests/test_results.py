@@ -7,7 +7,7 @@ from statistics import mean, variance
 import pytest
 
 from ddpm_lite.experiments import studies
-from ddpm_lite.experiments.results import STORED, load_results, per_seed
+from ddpm_lite.experiments.results import STORED, load_results
 from ddpm_lite.experiments.studies import STUDIES, run
 from ddpm_lite.runs.many import codelength
 
@@ -24,18 +24,6 @@ def test_every_table_says_how_it_was_made(name: str) -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"name must be one of .*'table99'"):
         load_results("table99")
-
-
-def test_a_number_for_each_seed() -> None:
-    ways = [{"all": {"bits": {"total": x}}} for x in (1.5, 2.5)]
-    table = {"rows": {"v": {"seeds": {str(i): {"ways": w} for i, w in enumerate(ways)}}}}
-    assert per_seed(table, "v", "all", "bits", "total").tolist() == [1.5, 2.5]
-    with pytest.raises(ValueError, match="row must be one of v, got 'w'"):
-        per_seed(table, "w", "all")
-    with pytest.raises(ValueError, match="way must be one of all, got 'some'"):
-        per_seed(table, "v", "some")
-    with pytest.raises(ValueError, match="key must be one of bits, got 'frechet'"):
-        per_seed(table, "v", "all", "frechet")
 
 
 def logs(row: str, way: str, what: str) -> list[float]:

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from functools import cache
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated, Any, NamedTuple, get_args
 
 import torch
@@ -30,7 +28,6 @@ from ddpm_lite.guidance import guided
 from ddpm_lite.images.data import digits
 from ddpm_lite.quality.classifier import load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
-from ddpm_lite.quality.metrics import frechet_distance, moments
 from ddpm_lite.runs.many import codelength
 from ddpm_lite.runs.recipes import DiffusionConfig
 from ddpm_lite.samplers import ddim, ddpm, sample
@@ -41,7 +38,6 @@ from ddpm_lite.unet import UNet, UNetConfig
 __all__ = ["STUDIES", "Study", "Way", "run"]
 
 LEVELS, SAMPLES, CLASSES = 17, 500, 10
-REPEATS = 20  # draws of real digits, for a floor
 
 
 class Way(NamedTuple):
@@ -49,18 +45,13 @@ class Way(NamedTuple):
 
     variance: Variance = "beta"
     steps: int | None = None
-    """Of DDIM; all steps of the ancestral sampler when None."""
-    eta: float = 0.0
-    """Of DDIM: the share of fresh noise."""
+    """Of DDIM, without noise; all steps of the ancestral sampler when None."""
     scale: float | None = None
     """Of classifier-free guidance, for a network with labels."""
     averaged: bool = True
     """By the averaged weights, or by those of the last step."""
     bits: bool = True
     """Measure the bound of the test images too."""
-    equal: bool = False
-    """Hold the samples against what is left of the training images when a floor has taken its own,
-    so that model and floor are measured alike."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Study:
         ways: a name for each.
         diffusion, network, training: as in a recipe.
         lacks: a part of the network that is taken out before training.
-        labelled: train with the digits' labels, of which `training.drop_label` are hidden.
+        labelled: train with the digits' labels, a tenth of them hidden.
     """
 
     title: str
@@ -115,7 +106,7 @@ def _blocks() -> dict[str, Study]:
     others = {
         "attention-8": ("attention at 8x8 too", replace(width16, attention=(8,))),
         "linear-8": ("linear attention at 8x8", replace(width16, linear_attention=(8,))),
-        "note": ("NoteBlock", replace(width16, block="note")),
+        "note": ("the note's residual block", replace(width16, block="note")),
         "convnext": ("ConvNeXt block", replace(width16, block="convnext")),
         "two-blocks": ("two blocks a level", replace(width16, blocks=2)),
     }
@@ -124,27 +115,13 @@ def _blocks() -> dict[str, Study]:
     return rows
 
 
-def _rates() -> dict[str, Study]:
-    """Three rows of Table 2 at four times their learning rate."""
-    rows = {}
-    for name in ("mu-L", "eps-L", "eps-mse"):
-        study = _table2()[f"{name}-beta"]
-        rows[f"{name}-0.008"] = replace(
-            study,
-            title=f"{study.title}, learning rate 0.008",
-            ways={"beta": Way(bits=False)},
-            training=replace(study.training, lr=8e-3),
-        )
-    return rows
-
-
-COSINE = DiffusionConfig(schedule="cosine", T=200)
-
-
 def _after() -> dict[str, Study]:
     """What came after DDPM, each beside the same baseline."""
-    base = Study("cosine schedule", {"all steps": Way()}, COSINE)
-    one = base.ways
+    cosine = DiffusionConfig(schedule="cosine", T=200)
+    every = {f"ddim {n}": Way(steps=n, bits=False) for n in (5, 10, 20, 50, 100)}
+    base = Study("cosine schedule", {"all steps": Way()} | every, cosine)
+    one = {"all steps": Way()}
+    labels = {f"scale {s:g}": Way(steps=50, scale=s, bits=False) for s in (0, 1, 2, 4)}
     min_snr = replace(base.training, weight="min_snr")
     return {
         "linear": replace(base, title="linear schedule", diffusion=DiffusionConfig(T=200)),
@@ -152,47 +129,25 @@ def _after() -> dict[str, Study]:
         "learned": Study(
             "learned variance, hybrid loss",
             {"all steps": Way("learned")},
-            replace(COSINE, variance="learned"),
+            replace(cosine, variance="learned"),
         ),
-        "v": Study("v", one, replace(COSINE, objective="v")),
-        "min-snr": Study("min-SNR weight", one, COSINE, training=min_snr),
-        "self-condition": Study("self-conditioning", one, replace(COSINE, self_condition=True)),
+        "v": Study("v", one, replace(cosine, objective="v")),
+        "min-snr": Study("min-SNR weight", one, cosine, training=min_snr),
+        "self-condition": Study("self-conditioning", one, replace(cosine, self_condition=True)),
+        "labels": Study(
+            "labels",
+            labels,
+            cosine,
+            training=replace(base.training, drop_label=0.1),
+            labelled=True,
+        ),
     }
-
-
-def _calls() -> dict[str, Study]:
-    """DDIM without noise and with it, at the same numbers of calls."""
-    ways = {
-        f"eta {eta}, {n} calls": Way(steps=n, eta=eta, bits=False, equal=True)
-        for eta in (0, 1)
-        for n in (5, 10, 20, 50, 100, 200)
-    }
-    ways["sigma^2 = beta, 200 calls"] = Way(bits=False, equal=True)
-    cosine = Study("cosine schedule", ways, COSINE)
-    linear = replace(cosine, title="linear schedule", diffusion=DiffusionConfig(T=200))
-    return {"cosine": cosine, "linear": linear}
-
-
-def _guidance() -> dict[str, Study]:
-    """Classifier-free guidance, by how many labels were hidden in training."""
-    ways = {
-        f"scale {s:g}": Way(steps=50, scale=s, bits=False, equal=True) for s in (0.0, 1.0, 2.0, 4.0)
-    }
-    rows = {}
-    for share in (0.1, 0.3, 0.5):
-        training = TrainConfig(steps=1000, decay=True, drop_label=share)
-        title = f"labels, {share:.0%} hidden"
-        rows[f"hidden-{share}"] = Study(title, ways, COSINE, training=training, labelled=True)
-    return rows
 
 
 STUDIES: dict[str, dict[str, Study]] = {
     "table2": _table2(),
     "blocks": _blocks(),
     "after": _after(),
-    "rates": _rates(),
-    "calls": _calls(),
-    "guidance": _guidance(),
 }
 
 
@@ -202,9 +157,7 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
     Returns:
         "loss", the mean over the last 100 steps; "held_out", the same loss on the test images, or
         None for one that has no like there; "parameters"; and "ways", for each its "frechet",
-        "inception_score" and "bits". Where a way is to be measured as its floors are, "equal" has
-        the Fréchet distance by the name of each floor. What is no longer finite is
-        {"unstable": why}.
+        "inception_score" and "bits". What is no longer finite is {"unstable": why}.
     """
     x0, labels = digits("train")
     torch.manual_seed(seed)
@@ -265,7 +218,7 @@ def _measure(
     if way.steps is None:
         x = sample(used, model, shape, ddpm, generator=generator, device=device)
     else:
-        how = {"generator": generator, "device": device, "steps": way.steps, "eta": way.eta}
+        how = {"generator": generator, "device": device, "steps": way.steps}
         x = sample(used, model, shape, ddim, **how)
     if not x.isfinite().all():
         return {"unstable": "samples that are not finite"}
@@ -279,13 +232,6 @@ def _measure(
         "frechet": scores.frechet,
         "inception_score": scores.inception_score,
     }
-    if way.equal:
-        with torch.inference_mode():
-            seen = moments(classifier.features(x))
-        found["equal"] = {
-            name: mean(frechet_distance(*seen, *others) for _, others in pairs)
-            for name, pairs in real_pairs().items()
-        }
     if way.scale is not None:
         with torch.inference_mode():
             said = classifier(x).argmax(1)
@@ -308,40 +254,7 @@ def floor() -> dict[str, Any]:
     """Real digits against other real digits, as many as a row's samples."""
     x0, net = digits("train")[0], load_classifier()
     half = len(x0) - SAMPLES
-    return asdict(
-        real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=REPEATS)
-    )
-
-
-@cache
-@torch.inference_mode()
-def real_pairs() -> dict[str, list[Any]]:
-    """Real digits, as many as a row's samples, and all others, drawn anew REPEATS times.
-
-    The moments of both in the classifier's features. "free": the digits are drawn as they come.
-    "classes": as many of each class, like the samples of a network that is told its labels.
-    """
-    x0, labels = digits("train")
-    seen = load_classifier().features(x0)
-    generator = torch.Generator().manual_seed(0)
-    found: dict[str, list[Any]] = {"free": [], "classes": []}
-    for _ in range(REPEATS):
-        order = torch.randperm(len(x0), generator=generator)
-        each = [order[labels[order] == c][: SAMPLES // CLASSES] for c in range(CLASSES)]
-        for name, held in (("free", order[:SAMPLES]), ("classes", torch.cat(each))):
-            others = torch.ones(len(x0), dtype=torch.bool)
-            others[held] = False
-            found[name].append((moments(seen[held]), moments(seen[others])))
-    return found
-
-
-def equal_floors() -> dict[str, Any]:
-    """What a perfect model would get by each measure of "equal": mean and deviation of one draw."""
-    found: dict[str, Any] = {"samples": SAMPLES, "reference": len(digits("train")[0]) - SAMPLES}
-    for name, pairs in real_pairs().items():
-        each = [frechet_distance(*held, *others) for held, others in pairs]
-        found[name] = {"mean": mean(each), "std": stdev(each), "repeats": len(each)}
-    return found
+    return asdict(real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=20))
 
 
 def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
@@ -366,7 +279,6 @@ def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
         "T": first.diffusion.T,
         "samples": SAMPLES,
         "floor": floor(),
-        "equal_floors": equal_floors(),
         "rows": rows,
     }
 
