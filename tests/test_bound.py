@@ -289,3 +289,15 @@ def test_one_step_has_a_rate() -> None:
 def test_what_lies_outside_the_levels_has_no_bits() -> None:
     with pytest.raises(ValueError, match=r"on the 256 grey levels .* got 201\.0000"):
         elbo(GaussianDiffusion(linear_schedule(3)), wavy, torch.full((1, 2), 201.0))
+
+
+def test_each_image_has_its_own_estimate() -> None:
+    """Draws belong to their image: two that cost very different numbers of nats stay apart."""
+    diffusion = GaussianDiffusion(linear_schedule(12, 0.01, 0.4), levels=17)
+    x0 = torch.stack([torch.zeros(4), torch.tensor([1.0, -1.0, 1.0, -1.0])]).double()
+    exact = elbo(diffusion, wavy, x0.repeat_interleave(2000, 0), chunk=10**5).total.view(2, -1)
+    got = elbo_estimate(diffusion, wavy, x0, samples=4000, chunk=10**5)
+    apart = (exact[0].mean() - exact[1].mean()).abs()
+    assert apart > 20 * got.standard_error.max()
+    error = (got.standard_error**2 + exact.var(1) / 2000).sqrt()
+    assert ((got.total - exact.mean(1)).abs() < 4 * error).all()

@@ -1,5 +1,6 @@
 """The training loop: it learns what is known, it can be repeated, it refuses bad data."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -459,6 +460,38 @@ def test_a_learned_variance_is_trained_by_the_bound_where_that_is_asked_for() ->
         expected = diffusion.bound_losses(network, *batch[:3]).mean()
     first = next(train(network, diffusion, data, TrainConfig(weight="variational")))
     assert_close(first.loss, expected)
+
+
+def test_each_step_drops_out_others_and_a_second_run_the_same() -> None:
+    def masks() -> list[Tensor]:
+        torch.manual_seed(torch.seed())  # whatever the generator was, the run has its own
+        network, seen = UNet(4, 1, 4, (1,), blocks=1, dropout=0.5), []
+        drop = next(m for m in network.modules() if isinstance(m, nn.Dropout))
+        drop.register_forward_hook(lambda _, given, out: seen.append(out[0] == 0))
+        config, data = TrainConfig(steps=3, batch=2, warmup=0), torch.zeros(4, 1, 4, 4)
+        for _ in train(network, GaussianDiffusion(linear_schedule(10)), data, config):
+            pass
+        return seen
+
+    one, two = masks(), masks()
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(one))
+
+
+def test_the_weight_decay_is_the_one_asked_for() -> None:
+    """Without a gradient AdamW shrinks a weight by lr times the decay, and by nothing else."""
+
+    class Idle(Linear):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return 0 * self.w * x
+
+    for weight_decay in (0.0, 0.3):
+        network = Idle()
+        torch.nn.init.ones_(network.w)
+        config = TrainConfig(steps=2, lr=0.1, warmup=0, weight_decay=weight_decay)
+        for _ in train(network, GaussianDiffusion(linear_schedule(10)), torch.zeros(4, 2), config):
+            pass
+        assert network.w.item() == pytest.approx((1 - 0.1 * weight_decay) ** 2)
 
 
 def test_a_hidden_label_is_the_network_s_last_class() -> None:
