@@ -1,6 +1,6 @@
 """How nbval compares a chapter: `pytest --nbval book`.
 
-What is committed of a chapter's outputs is text (see notebooks.py), so pictures and the
+What is committed of a chapter's outputs is text (see notebooks.py), so pictures, tables of HTML and the
 progress that goes to stderr have nothing to be compared with.
 """
 
@@ -13,7 +13,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         notebook: Any = item.parent
         if hasattr(notebook, "skip_compare"):
-            notebook.skip_compare += ("image/svg+xml", "stderr")
+            notebook.skip_compare += ("image/svg+xml", "text/html", "stderr")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
