@@ -83,7 +83,7 @@ nbval: $(INSTALLED)
 	$(SHARED) --nbval book
 
 strict: $(INSTALLED)
-	$(BIN)/jupyter-book build -W -n --keep-going .
+	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 
 # The chapters run under nbval while the build, which keeps one core busy, executes them too.

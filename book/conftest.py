@@ -1,7 +1,7 @@
 """How nbval compares a chapter: `pytest --nbval book`.
 
-What is committed of a chapter's outputs is text (see notebooks.py), so pictures, tables of HTML and the
-progress that goes to stderr have nothing to be compared with.
+What is committed of a chapter's outputs is text (see notebooks.py), so pictures, tables in HTML
+and the progress that goes to stderr have nothing to be compared with.
 """
 
 from typing import Any
