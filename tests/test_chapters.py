@@ -164,6 +164,13 @@ def test_every_widget_has_alternative_text_for_its_still(path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_what_folds_has_a_title_to_unfold_it_by(path: Path) -> None:
+    # The theme's script puts its button into the title, and without one stops with an error.
+    folded = re.findall(r"\{(prf:\w+)\}[^\n]*\n(?::.*\n)*?:class: dropdown", prose(path))
+    assert not folded, f"{folded[0]} has no title that folds: use ':::{{admonition}} Proof'"
+
+
 @chapters
 def test_rhythm(path: Path) -> None:
     kinds = "".join(c.cell_type[0] for c in cells(path)[1:])
