@@ -171,6 +171,12 @@ def test_what_folds_has_a_title_to_unfold_it_by(path: Path) -> None:
     assert not folded, f"{folded[0]} has no title that folds: use ':::{{admonition}} Proof'"
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_each_column_of_a_table_has_a_header(path: Path) -> None:
+    for header in re.findall(r"^(\|.*\|)\n\|[-:| ]+\|$", prose(path), re.M):
+        assert all(map(str.strip, header[1:-1].split("|"))), f"an empty header in {header}"
+
+
 @chapters
 def test_rhythm(path: Path) -> None:
     kinds = "".join(c.cell_type[0] for c in cells(path)[1:])
