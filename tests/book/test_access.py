@@ -11,7 +11,7 @@ from .conftest import HTML, Open
 PAGES = sorted(str(p.relative_to(HTML)) for p in [*HTML.glob("book/*.html"), HTML / "search.html"])
 WIDGETS = [p for p in PAGES if "widget-view+json" in (HTML / p).read_text()]
 
-# Not to fetch style sheets a second time, by addresses of its own making, nor to list what is right.
+# Not to fetch style sheets again, by addresses of its own making, nor to list what is right.
 OPTIONS: dict[str, Any] = {"preload": False, "resultTypes": ["violations"]}
 # The themes differ in their colours alone.
 ONLY: dict[str, Any] = {"light": {}, "dark": {"runOnly": ["color-contrast", "link-in-text-block"]}}

@@ -81,7 +81,8 @@ def test_colab_button_opens_the_chapter(page: str) -> None:
     links = re.findall(
         r'href="(https://colab\.research\.google\.com[^"]*)"', (HTML / page).read_text()
     )
-    assert links and links[0].endswith(page.replace(".html", ".ipynb"))
+    assert links
+    assert links[0].endswith(page.replace(".html", ".ipynb"))
 
 
 def test_search_finds_words(base: str, visit: Open) -> None:
