@@ -42,6 +42,11 @@ def test_a_phone_scrolls_down_only(page: str, server: str, visit: Open) -> None:
     view = visit(f"{server}/{page}", width=390)
     view.wait_for_load_state("networkidle")
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
+    if view.locator("div.math").count():
+        view.wait_for_selector("div.math mjx-container")
+        view.evaluate("MathJax.startup.promise.then(() => 0)")
+    wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+    assert view.locator("div.math").evaluate_all(wide) == []
 
 
 @pytest.mark.parametrize("page", CHAPTERS)
