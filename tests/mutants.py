@@ -481,6 +481,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ('getattr(network, "__self__", network)', "network"),
     ],
     "quality.classifier": [
+        ("    check_card(path)\n", ""),
         ("return self.head(self.features(x))", "return self.head(-self.features(x))"),
         ("return network.eval()\n\n\ndef train", "return network\n\n\ndef train"),
         ("return network.eval()\n\n\ndef accuracy", "return network\n\n\ndef accuracy"),
@@ -699,6 +700,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
          '    if True:\n'),
     ],
     "system.files": [
+        ("hexdigest() != expected", "hexdigest() == 0"),
         ("os.replace(aside, path)", "path.write_bytes(aside.read_bytes())"),
         ("aside.unlink(missing_ok=True)", "pass"),
         ('aside.open("r+b")', 'aside.open("rb")'),
@@ -727,6 +729,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("current_stream(self.device)", "current_stream()"),
     ],
     "runs.checkpoints": [
+        ("    if path.parent == WEIGHTS:\n", "    if False:\n"),
         ("if found is not None and found != _checksum(tensors, metadata):", "if False:"),
         ("            _check_digest(file)\n", ""),
         ("digest.update(x.contiguous().flatten().view(torch.uint8).numpy().data)", "pass"),

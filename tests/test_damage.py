@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from ddpm_lite import GaussianDiffusion, Run, TrainConfig, UNet, linear_schedule, load, save_model
+from ddpm_lite.experiments import results
+from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.runs import checkpoints
 from ddpm_lite.runs.checkpoints import about, load_state, save_state
 from ddpm_lite.system.files import WEIGHTS
 from ddpm_lite.training import TrainState
@@ -54,8 +57,36 @@ def test_no_flipped_bit_of_a_state_loads(tmp_path: Path) -> None:
             load_state(path)
 
 
-def test_weights_without_a_checksum_still_load() -> None:
-    load(WEIGHTS / "digits.safetensors")
+def test_weights_without_a_checksum_still_load(tmp_path: Path) -> None:
+    load(shutil.copy(WEIGHTS / "digits.safetensors", tmp_path))
+
+
+def test_no_flipped_bit_of_weights_that_come_along_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("digits", "digits_classifier"):
+        for kind in ("safetensors", "json"):
+            shutil.copy(WEIGHTS / f"{name}.{kind}", tmp_path)
+    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path)
+    load("digits")
+    load_classifier(tmp_path)
+    for name, read in (
+        ("digits", lambda: load("digits")),
+        ("digits_classifier", lambda: load_classifier(tmp_path)),
+    ):
+        flipped(tmp_path / f"{name}.safetensors", 50_000, 0)
+        with pytest.raises(ValueError, match=rf"{name}\.safetensors is damaged: .*its card"):
+            read()
+        (tmp_path / f"{name}.json").write_text("[]")
+        with pytest.raises(ValueError, match=rf"{name}\.json is damaged: it must name the sha256"):
+            read()
+
+
+def test_a_damaged_table_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shipped.json").write_text('{"seed": 0, ')
+    monkeypatch.setattr(results, "STORED", tmp_path)
+    with pytest.raises(ValueError, match=r"shipped\.json is damaged"):
+        results.load_results("shipped")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # inside torch

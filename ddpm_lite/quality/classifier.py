@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_lite.images.data import digits
-from ddpm_lite.system.files import WEIGHTS, written_aside
+from ddpm_lite.system.files import WEIGHTS, check_card, written_aside
 
 __all__ = [
     "DigitsClassifier",
@@ -75,12 +75,14 @@ def load_classifier(folder: str | Path = WEIGHTS) -> DigitsClassifier:
 
     Raises:
         FileNotFoundError: no weights in the folder.
+        ValueError: weights that are not those of their card.
     """
     from safetensors.torch import load_file
 
     path = Path(folder) / f"{NAME}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"no weights at {path}: `{COMMAND}` makes the package's own again")
+    check_card(path)
     network = DigitsClassifier()
     network.load_state_dict(load_file(path))
     return network.eval()

@@ -3,7 +3,7 @@
 Weights are safetensors that carry the network's and the diffusion's configuration, so that a file
 is enough to sample from. What a run needs to go on is tensors and numbers, read with
 `weights_only=True`. Both carry a checksum, so that a flipped bit is no other number; files from
-before there was one still load.
+before there was one still load. Weights that come with the package have theirs on their card.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.schedule import NoiseSchedule
-from ddpm_lite.system.files import WEIGHTS, written_aside
+from ddpm_lite.system.files import WEIGHTS, check_card, written_aside
 from ddpm_lite.training import unwrapped
 from ddpm_lite.unet import UNet
 
@@ -102,6 +102,8 @@ def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:
             not fit its own configuration or are no finite numbers.
     """
     path = _find(source)
+    if path.parent == WEIGHTS:
+        check_card(path)
     with _opened(path) as file:
         says = _metadata(file, path)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

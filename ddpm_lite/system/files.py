@@ -1,6 +1,8 @@
 """Files on disk: whole or not there at all, and one writer at a time."""
 
 import errno
+import hashlib
+import json
 import os
 import socket
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-__all__ = ["WEIGHTS", "aside_of", "locked", "written_aside"]
+__all__ = ["WEIGHTS", "aside_of", "check_card", "locked", "written_aside"]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"  # trained networks that come with the package
 
@@ -42,6 +44,23 @@ def aside_of(path: Path) -> Path:
     """Where `written_aside` writes first; a kill may leave it behind."""
     real = Path(os.path.realpath(path))
     return real.with_name(f"{real.name}.part")
+
+
+def check_card(path: Path) -> None:
+    """Hold weights to the sha256 on the card beside them, NAME.json, where there is one.
+
+    Raises:
+        ValueError: other bytes, or a card that cannot be read.
+    """
+    card = path.with_suffix(".json")
+    if not card.exists():
+        return
+    try:
+        expected = json.loads(card.read_bytes())["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{card} is damaged: it must name the sha256 of {path.name}") from error
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise ValueError(f"{path} is damaged: it has not the sha256 of its card, {card.name}")
 
 
 @contextmanager
