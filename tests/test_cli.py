@@ -1,5 +1,6 @@
 """`python -m ddpm_lite` and `ddpm-lite`: the words reach the commands."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -9,6 +10,7 @@ import pytest
 
 from ddpm_lite.runs import commands
 from ddpm_lite.runs.cli import main
+from tests.systems import not_on_windows
 
 
 def test_the_module_and_the_command_are_the_same() -> None:
@@ -19,6 +21,17 @@ def test_the_module_and_the_command_are_the_same() -> None:
         assert word in done.stdout
     (script,) = entry_points(group="console_scripts", name="ddpm-lite")
     assert script.load() is main
+
+
+@not_on_windows("a closed pipe is another error there")
+def test_a_reader_who_has_enough_is_told_nothing() -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `| true`, which ends at once
+    done = subprocess.run(
+        [sys.executable, "-m", "ddpm_lite", "info", "digits"], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_what_was_typed_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:

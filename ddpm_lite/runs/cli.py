@@ -1,5 +1,6 @@
 """The command line, `ddpm-lite`: what its words mean. `commands.py` does what they say."""
 
+import os
 import re
 import sys
 from typing import Any
@@ -41,6 +42,10 @@ def main(args: list[str] | None = None) -> None:
             args=args,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs),
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has enough, as `| head` does: nothing to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         again = "goes on from the last state" if words[0] == "train" else "begins again"
         sys.exit(f"stopped; the same command {again}")
