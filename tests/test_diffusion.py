@@ -30,6 +30,26 @@ def test_p_losses_is_the_mean_square_per_sample() -> None:
     assert torch.equal(seen[0][1], t)
 
 
+def test_each_image_has_noise_of_its_own() -> None:
+    diffusion = GaussianDiffusion(linear_schedule())
+    same = torch.zeros(2, 1, 4, 4)
+    first, second = diffusion.p_losses(lambda x, t: 0 * x, same, 500)  # the mean of eps^2
+    assert first != second
+
+
+class Linear(nn.Linear):
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(xt)
+
+
+@pytest.mark.parametrize("floats", [torch.float64, torch.bfloat16])
+def test_a_network_is_asked_in_its_own_floats(floats: torch.dtype) -> None:
+    diffusion = GaussianDiffusion(linear_schedule())
+    loss = diffusion.p_losses(Linear(3, 3).to(floats), torch.zeros(2, 3), 500)
+    assert loss.dtype == torch.float32
+    assert diffusion.p_mean_variance(Linear(3, 3).to(floats), torch.zeros(2, 3), 500)
+
+
 def test_gradients_flow_to_the_model() -> None:
     weight = torch.tensor(0.5, requires_grad=True)
     diffusion = GaussianDiffusion(linear_schedule())
