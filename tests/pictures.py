@@ -92,7 +92,8 @@ def cached(home: Path, name: str) -> None:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No network, and a cache of its own. Returns a folder for the test's files."""
+    """No network, no set of the system's, and a cache of its own. Returns a folder for files."""
+    monkeypatch.setattr("ddpm_lite.images.idx.INSTALLED", {})
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))

@@ -1,8 +1,7 @@
 """Any set of images for training: one uint8 tensor, from a name, a folder or parquet files."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -15,7 +14,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from ddpm_lite.images.data import digit_levels
+from ddpm_lite.images.idx import CLASSES, idx_files, read_split
 from ddpm_lite.images.sources import HUB, image_column, open_hub, open_path, reason
+from ddpm_lite.system.machine import memory
 
 __all__ = ["ImageSet", "load_images"]
 
@@ -36,6 +37,7 @@ class ImageSet:
         levels: 17 for digits, else 256; for `GaussianDiffusion(levels=...)`.
         name: the name or the path it was asked for by.
         split: "train", "test" or another.
+        classes: what the labels 0, 1, ... are called; None where nobody says.
     """
 
     images: UInt8[Tensor, "N C H W"]
@@ -43,6 +45,7 @@ class ImageSet:
     levels: int
     name: str
     split: str
+    classes: tuple[str, ...] | None = None
 
 
 def load_images(
@@ -57,6 +60,10 @@ def load_images(
 
     - By name: "digits", which scikit-learn ships; "mnist", "fashion_mnist" and "cifar10", from
       the Hugging Face hub at the first call and from the cache on this machine afterwards.
+      "fashion_mnist" is taken from Debian's package dataset-fashion-mnist where that is installed.
+    - A folder of IDX files, as MNIST and its family come in, gzipped or not: for each split one
+      of images and one of labels, such as train-images-idx3-ubyte.gz and
+      train-labels-idx1-ubyte.gz. The part called t10k is "test".
     - A folder of images. Folders in it named train, validation, valid, val or test, in small
       letters or capitals, are its splits; names nearly so, training and testing, are refused.
       Any others, if two or more at one depth, are its classes, numbered in the order of their
@@ -70,7 +77,7 @@ def load_images(
       the files' names (train.parquet, test-00000-of-00001.parquet) or by their folders'
       (test/0000.parquet).
 
-    A set without splits is "train". Everything but digits needs the extra "data".
+    A set without splits is "train". All but digits and IDX files need the extra "data".
 
     Args:
         name_or_path: a name goes before a folder of that name; write ./mnist for the folder.
@@ -88,7 +95,8 @@ def load_images(
         ValueError: size < 1 or channels other than 1 and 3; an unknown name or split; images
             that cannot be read, are several in one file, or are not alike in size or channels;
             names that may be meant as splits, and are not known as such; parquet that cannot be
-            read or has no images; splits side by side with something else.
+            read or has no images; splits side by side with something else; IDX files that are
+            damaged, without their labels, or with more or fewer of them.
         MemoryError: more images, or larger ones, than the machine's memory holds.
     """
     if size is not None and size < 1:
@@ -98,18 +106,21 @@ def load_images(
     name, levels = str(name_or_path), 256
     rows: Iterator[Row]
     labels: Tensor | None
+    classes: tuple[str, ...] | None
     if name_or_path == "digits":
-        levels = 17
+        levels, classes = 17, tuple("0123456789")
         raw, labels = digit_levels(split)
-        rows, count = _digits(raw), len(raw)
+        rows, count = _arrays(raw[:, 0].numpy(), "digit"), len(raw)
+    elif files := idx_files(name):
+        pixels, which = read_split(_part(files, split, name))
+        labels, classes = torch.tensor(which, dtype=torch.int64), CLASSES.get(name)
+        rows, count = _arrays(pixels, "image"), len(pixels)
     else:
         parts = (open_hub if name_or_path in HUB else open_path)(name, progress)
-        if split not in parts:
-            raise ValueError(f"{name} has no split {split!r}; it has {', '.join(parts)}")
-        if not len(parts[split]):
+        if not len(_part(parts, split, name)):
             raise FileNotFoundError(f"no images in the split {split!r} of {name}")
         column, table = image_column(parts[split], name)
-        labels = _labels(table)
+        labels, classes = _labels(table)
         rows, count = _rows(table.select_columns(column), column), len(table)
     if size is not None:
         _room(count, (channels or 1, size, size))  # before any image is decoded
@@ -117,7 +128,13 @@ def load_images(
         images = _stack(_bar(rows, count) if progress else rows, count, size, channels)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return ImageSet(images, labels, levels, name, split)
+    return ImageSet(images, labels, levels, name, split, classes)
+
+
+def _part(parts: Mapping[str, Any], split: str, name: str) -> Any:
+    if split not in parts:
+        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(parts)}")
+    return parts[split]
 
 
 def _bar(rows: Iterator[Row], count: int) -> Iterator[Row]:
@@ -126,11 +143,11 @@ def _bar(rows: Iterator[Row], count: int) -> Iterator[Row]:
     yield from tqdm(rows, desc="decoding", total=count)
 
 
-def _digits(values: Tensor) -> Iterator[Row]:
+def _arrays(values: UInt8[np.ndarray, "N H W"], what: str) -> Iterator[Row]:
     from PIL import Image
 
-    for i, image in enumerate(values[:, 0].numpy()):
-        yield f"digit {i}", partial(Image.fromarray, image)
+    for i, image in enumerate(values):
+        yield f"{what} {i}", partial(Image.fromarray, image)
 
 
 def _rows(table: Any, column: str) -> Iterator[Row]:
@@ -151,12 +168,14 @@ def _open(stored: str | bytes | None) -> Any:
     return Image.open(stored if isinstance(stored, str) else BytesIO(stored))
 
 
-def _labels(table: Any) -> Tensor | None:
-    kind = str(getattr(table.features.get("label"), "dtype", ""))
-    if not kind.startswith(("int", "uint")):
-        return None
+def _labels(table: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """The labels of a table, and what its classes are called."""
+    feature = table.features.get("label")
+    if not str(getattr(feature, "dtype", "")).startswith(("int", "uint")):
+        return None, None
     values = table.select_columns("label")[:]["label"]
-    return torch.tensor([-1 if v is None else v for v in values])
+    names = getattr(feature, "names", None)
+    return torch.tensor([-1 if v is None else v for v in values]), tuple(names) if names else None
 
 
 def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | None) -> Tensor:
@@ -197,13 +216,6 @@ def _room(count: int, shape: tuple[int, ...]) -> UInt8[np.ndarray, "N C H W"]:
             f"there are {memory() / 1e9:.0f} GB; a smaller size takes less (--size)"
         )
     return np.empty((count, *shape), np.uint8)
-
-
-def memory() -> float:
-    """Bytes in this machine; without a bound where it does not say."""
-    if not hasattr(os, "sysconf"):
-        return math.inf
-    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndarray, "C H W"]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HUB", "image_column", "open_hub", "open_path"]
+__all__ = ["HUB", "check_all_read", "files_below", "image_column", "open_hub", "open_path"]
 
 HUB = {  # name: its repository on the hub
     "mnist": "ylecun/mnist",
@@ -76,16 +76,18 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
             "images, of a parquet file, or of a folder of those"
         )
     if path.is_file() and path.suffix.lower() != ".parquet":
-        raise ValueError(f"{path} is neither a folder nor a .parquet file")
+        raise ValueError(
+            f"{path} is neither a folder nor a .parquet file; of IDX files give their folder"
+        )
     library = _library()
     parts = {"train": [path]} if path.is_file() else _parquet_files(path)
     if not parts:
         folders = _image_folders(path)
-        images = {split: _below(root, _images) for split, root in folders.items()}
-        _check_all_read(path, images)
+        images = {split: files_below(root, _images) for split, root in folders.items()}
+        check_all_read(path, images)
         return _as_table(library, folders, images, _are_classes(folders))
     if path.is_dir():
-        _check_all_read(path, parts)
+        check_all_read(path, parts)
     files = {split: [glob.escape(str(p)) for p in paths] for split, paths in parts.items()}
     try:
         return _load_dataset(library, progress, "parquet", data_files=files)
@@ -168,9 +170,9 @@ def _parquet_files(root: Path) -> dict[str, list[Path]]:
 
 def _image_folders(root: Path) -> dict[str, Path]:
     """The folder of each split."""
-    images = _below(root, _images)
+    images = files_below(root, _images)
     if not images:
-        _check_all_read(root, {})
+        check_all_read(root, {})
         raise FileNotFoundError(f"no images in {root}")
     _, folders, names = next(_walk(root))
     parts = {n: root / n for n in folders if SPLIT.fullmatch(n)}
@@ -242,7 +244,7 @@ def _as_table(
 
 
 def _images(names: list[str]) -> list[str]:
-    """Those that Pillow opens here; what its version cannot is found by `_check_all_read`."""
+    """Those that Pillow opens here; what its version cannot is found by `check_all_read`."""
     from PIL import Image
 
     kinds = Image.registered_extensions()
@@ -250,19 +252,19 @@ def _images(names: list[str]) -> list[str]:
     return [n for n in names if n.lower().endswith(known)]
 
 
-def _below(root: Path, some: Callable[[list[str]], list[str]]) -> list[Path]:
+def files_below(root: Path, some: Callable[[list[str]], list[str]]) -> list[Path]:
     """Such files of a folder and of all in it, in the order of their paths."""
     return sorted((Path(at, n) for at, _, names in _walk(root) for n in some(names)), key=str)
 
 
-def _check_all_read(root: Path, parts: Mapping[str, list[Path]]) -> None:
+def check_all_read(root: Path, parts: Mapping[str, list[Path]]) -> None:
     """Hold what lies in a folder against what is read of it: nothing is left out in silence.
 
     Raises:
         ValueError: something that holds images, or says which count, and is not read.
     """
     read = {path for paths in parts.values() for path in paths}
-    left = [path for path in _below(root, list) if path not in read]
+    left = [path for path in files_below(root, list) if path not in read]
     data = [path for path in left if _holds_images(path)]
     if data:
         raise ValueError(

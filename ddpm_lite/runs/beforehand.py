@@ -11,10 +11,11 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from ddpm_lite.diffusion import GaussianDiffusion
-from ddpm_lite.images.sets import ImageSet, memory
+from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.runs.recipes import Recipe
 from ddpm_lite.samplers import SampleStep, ddim, ddpm
 from ddpm_lite.schedule import spaced_times
+from ddpm_lite.system.machine import memory
 from ddpm_lite.unet import UNet
 
 __all__ = [

@@ -74,7 +74,8 @@ class Recipe:
     """Which images, which network, which diffusion, how long.
 
     Args:
-        data: digits, mnist, fashion_mnist, cifar10; a folder of images; or parquet files.
+        data: digits, mnist, fashion_mnist, cifar10; a folder of images or of IDX files; or parquet
+            files.
         size: crop and resize the images to this height and width.
         network: the U-Net.
         diffusion: the diffusion.
