@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
+from ddpm_lite.diffusion import dtype_of
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule
 
@@ -74,8 +75,10 @@ def guided(
     if labels.device.type == "cpu" and bool(wrong):
         raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.tolist()}")
     nothing = torch.full_like(labels, classes - 1)
+    floats = dtype_of(network)
 
     def model(xt: Tensor, t: Tensor) -> Tensor:
+        xt = xt.to(floats or xt.dtype)
         if scale == 1:
             return network(xt, t, labels=labels)
         twice = torch.cat([xt, xt]), torch.cat([t, t])

@@ -226,8 +226,9 @@ def train(
         state: to go on from; a fresh one when not given. It has the settings, so `model` must be
             its own, and `config` differ in nothing but `steps`, and there only without `decay`.
             For others load its `state_dict` into a `TrainState` that has them.
-        labels: [N], one for each image, for a network with classes. Its last class stands for a
-            hidden label where `drop_label` is not 0.
+        labels: [N], one for each image, for a network with classes; those of an `ImageSet` when
+            not given. The network's last class stands for a hidden label where `drop_label` is
+            not 0.
 
     Raises:
         TypeError: data are neither floating point nor uint8.
@@ -241,6 +242,7 @@ def train(
     config = config or (state.config if state else TrainConfig())
     if state is not None:
         _check_state(state, model, config)
+    labels = own_labels(model, data) if labels is None else labels
     data = take_data(data, diffusion.levels)
     if config.flip and data.ndim != 4:
         raise ValueError(f"flip needs images [N, C, H, W], got data of shape {tuple(data.shape)}")
@@ -342,6 +344,12 @@ def _check_finite(state: TrainState, loss: Tensor) -> None:
             f"smaller lr than {config.lr}, a longer warmup than {config.warmup}, or precision "
             "float32"
         )
+
+
+def own_labels(model: nn.Module, data: Tensor | ImageSet) -> Tensor | None:
+    """The labels that come with the data, for a network that takes some."""
+    asks = getattr(unwrapped(model), "classes", None) is not None
+    return data.labels if asks and isinstance(data, ImageSet) else None
 
 
 def _check_labels(labels: Tensor, n: int, classes: int | None, config: TrainConfig) -> None:

@@ -174,12 +174,13 @@ class UNetConfig:
             raise ValueError(f"attention at {min(both)} must be full or linear, got both")
         return levels
 
-    def make(self, size: int, channels: int, diffusion: Any) -> "UNet":
+    def make(self, size: int, channels: int, diffusion: Any, classes: int | None = None) -> "UNet":
         """The network for such images, with what a `GaussianDiffusion` asks of it."""
         return UNet(
             size,
             channels,
             **asdict(self),
+            classes=classes,
             self_condition=diffusion.self_condition,
             learned_variance=diffusion.variance == "learned",
         )

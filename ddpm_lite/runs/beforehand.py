@@ -3,12 +3,17 @@
 A run takes hours. What would stop it at its last step is told before its first.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
@@ -20,8 +25,8 @@ from ddpm_lite.unet import UNet
 
 __all__ = [
     "GROUPS", "Sampling", "check_counts", "check_file", "check_folder", "check_images",
-    "check_network", "check_pictures", "check_room", "check_square", "check_training",
-    "pick_sampler", "pictures",
+    "check_labels", "check_pictures", "check_room", "check_scale", "check_square",
+    "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
 ]  # fmt: skip
 
 GROUPS = 10  # of Inception Score: fewer samples cannot be measured
@@ -45,11 +50,6 @@ def check_training(recipe: Recipe, out: Path, sampler_steps: int | None) -> int:
         OSError: a folder that cannot be written to.
         MemoryError: as `check_room`.
     """
-    if recipe.training.drop_label:
-        raise ValueError(
-            "drop_label must be 0, for this command trains without labels, got "
-            f"{recipe.training.drop_label}; in Python: train(..., labels=...)"
-        )
     check_room(recipe)
     T = recipe.diffusion.make(256).T
     steps = min(50, T) if sampler_steps is None else sampler_steps
@@ -116,13 +116,86 @@ def check_counts(least: int, **counts: int | None) -> None:
             raise ValueError(f"{name} must be at least {least}, got {count}")
 
 
-def check_network(network: UNet) -> None:
-    """Refuse weights that ask for more than the command line can give."""
-    if network.classes is not None:
+def check_labels(data: ImageSet) -> int:
+    """How many classes a set has.
+
+    Raises:
+        ValueError: it has no labels, fewer than two classes, or an image without a label.
+    """
+    if data.labels is None:
         raise ValueError(
-            f"these weights want a label from 0..{network.classes - 1} with each image, and the "
-            "command line cannot name labels yet; in Python: ddpm_lite.guidance"
+            f"drop_label is of images with labels, and those of {data.name} have none: of a "
+            "folder, put the images of each class into a folder of their own, all at one depth"
         )
+    if (missing := (data.labels < 0).nonzero()).numel():
+        raise ValueError(
+            f"each image of {data.name} needs a label: image {int(missing[0])} has none"
+        )
+    classes = len(data.classes) if data.classes else int(data.labels.max()) + 1
+    if classes < 2:
+        raise ValueError(f"{data.name} must have two classes or more, got {classes}")
+    return classes
+
+
+def check_scale(scale: float | None) -> None:
+    """Refuse a scale of guidance that is no number from 0 up."""
+    if scale is not None and not 0 <= scale < math.inf:
+        raise ValueError(f"scale must be a number from 0 up, got {scale}")
+
+
+def pick_labels(
+    network: UNet, names: Sequence[str] | None, n: int, label: str | None, scale: float | None
+) -> Int[Tensor, " n"] | None:
+    """The label of each of n samples: the one asked for, or else each class in turn.
+
+    Args:
+        names: what the classes are called, where that is known.
+        label: a name, or a number.
+
+    Raises:
+        ValueError: a label that is none of the classes; a label or a scale, and weights without
+            classes.
+    """
+    if network.classes is None:
+        for what, value in (("label", label), ("scale", scale)):
+            if value is not None:
+                raise ValueError(
+                    f"{what} is for weights with classes, these have none, got {value}"
+                )
+        return None
+    last, names = network.classes - 1, list(names or ())  # the last class stands for no label
+    if label is None:
+        return torch.arange(n) % last
+    number = int(label) if re.fullmatch(r"\d{1,9}", label) else last
+    if label in names:
+        number = names.index(label)
+    if number >= last:
+        called = f", or one of {', '.join(names)}" * bool(names)
+        raise ValueError(f"label must lie in 0..{last - 1}{called}, got {label}")
+    return torch.full((n,), number)
+
+
+def labels_of(network: UNet, names: Sequence[str] | None, data: ImageSet) -> Tensor | None:
+    """The labels that weights with classes are told with these images; one is missing: none.
+
+    Raises:
+        ValueError: images without labels, or of other classes than the weights'.
+    """
+    if network.classes is None:
+        return None
+    last, what = network.classes - 1, f"{data.name} {data.split}"
+    if data.labels is None:
+        raise ValueError(f"these weights ask for labels, and the images of {what} have none")
+    if names and data.classes and tuple(names) != data.classes:
+        raise ValueError(
+            f"the weights are for the classes {', '.join(names)}, and {what} has "
+            f"{', '.join(data.classes)}"
+        )
+    if int(data.labels.max()) >= last:
+        raise ValueError(
+            f"the weights are for labels in 0..{last - 1}, and {what} has {int(data.labels.max())}"
+        )
+    return data.labels.where(data.labels >= 0, last)
 
 
 def check_square(data: ImageSet) -> None:

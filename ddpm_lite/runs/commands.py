@@ -26,10 +26,13 @@ from ddpm_lite.runs.beforehand import (
     check_counts,
     check_file,
     check_images,
-    check_network,
+    check_labels,
     check_pictures,
+    check_scale,
     check_square,
     check_training,
+    labels_of,
+    pick_labels,
     pick_sampler,
     pictures,
 )
@@ -66,6 +69,9 @@ def train(
     on from; log.jsonl; and grids of samples. For several GPUs of one machine:
     torchrun --nproc-per-node=8 -m ddpm_lite train ho2020 --out runs/cifar10
 
+    With a drop label above 0 the network is told the class of each image, and that share of the
+    labels is hidden from it, for guidance.
+
     Args:
         recipe: what to train, on what, for how long; each of its settings can be changed.
         out: the folder of the run; on a mounted drive it outlives the machine.
@@ -80,14 +86,21 @@ def train(
     with joined(device) as here:
         data = _images(recipe.data, "train", recipe.size, recipe.channels)
         check_square(data)
+        classes = check_labels(data) if recipe.training.drop_label else None
         diffusion = recipe.diffusion.make(data.levels)
         torch.manual_seed(recipe.training.seed)
         channels, size = data.images.shape[1:3]
-        network = recipe.network.make(size, channels, diffusion).to(here)
+        # One class more, which stands for a hidden label.
+        asked = None if classes is None else classes + 1
+        network = recipe.network.make(size, channels, diffusion, asked).to(here)
         note = _note(here, recipe.training.seed) | {"data": recipe.data}
         note |= {"split": "train", "size": recipe.size, "channels": recipe.channels}
         writer = make_writer(out / "tensorboard") if make_writer else None
-        steps = run.train(network, diffusion, data.images, recipe.training, note)
+        labels = None if classes is None else data.labels
+        in_turn = None if classes is None else torch.arange(64) % classes
+        if classes is not None:
+            note |= {"classes": data.classes or [str(i) for i in range(classes)]}
+        steps = run.train(network, diffusion, data.images, recipe.training, note, labels)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
         for step in steps:
@@ -101,7 +114,9 @@ def train(
             if step.step % recipe.sample_every == 0 or step.step == total:
                 average: Any = step.ema.module
                 shape = tuple(data.images.shape[1:])
-                x = draw(diffusion, average.eval(), 64, shape, ddim, steps=grid_steps)
+                x = draw(
+                    diffusion, average.eval(), 64, shape, ddim, steps=grid_steps, labels=in_turn
+                )
                 if rank() == 0:
                     _write_grid(out / f"samples-{step.step:08d}.png", x)
                 if writer:
@@ -119,6 +134,8 @@ def sample(
     steps: int | None = None,
     eta: float | None = None,
     clip: bool = True,
+    label: str | None = None,
+    scale: float | None = None,
     seed: int = 0,
     batch: int = 256,
     replace: bool = False,
@@ -134,21 +151,27 @@ def sample(
         steps: of the sampler, evenly spaced; all by default, 50 for ddim.
         eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
         clip: hold each estimate of the image in [-1, 1].
+        label: of all samples, by name or number, for weights with classes; each in turn by default.
+        scale: of the guidance towards it: 1, its default, asks for the label alone, 2 or 4 go past
+            it, and 0 leaves it out.
         seed: the same seed draws the same samples, whatever the batch and however many processes.
         batch: samples drawn at once.
         replace: take away the samples that lie in the folder already.
     """
     check_counts(1, samples=samples, batch=batch)
     check_counts(0, seed=seed)
+    check_scale(scale)
     one_picture = check_pictures(out, replace)
     with joined(device) as here:
-        network, diffusion = load(_file(weights))
-        check_network(network)
+        path = _file(weights)
+        network, diffusion = load(path)
+        labels = pick_labels(network, _classes(path), samples, label, scale)
         how = pick_sampler(diffusion, sampler, steps, eta)
         shape = (network.channels, network.size, network.size)
         x = draw(
             how.diffusion, network.to(here), samples, shape, how.sampler,
-            batch=batch, seed=seed, progress=True, clip=clip, **how.options,
+            batch=batch, seed=seed, progress=True, clip=clip,
+            labels=labels, scale=1.0 if scale is None else scale, **how.options,
         )  # fmt: skip
         if rank() > 0:
             return
@@ -176,6 +199,7 @@ def evaluate(
     sampler: Literal["ddpm", "ddim"] = "ddpm",
     steps: int | None = None,
     eta: float | None = None,
+    scale: float | None = None,
     seed: int = 0,
     batch: int = 256,
     out: Path | None = None,
@@ -183,7 +207,9 @@ def evaluate(
 ) -> None:
     """Measure a model: bits per dimension term by term, and the quality of its samples.
 
-    The bits are told and written before the samples are drawn.
+    The bits are told and written before the samples are drawn. Weights with classes are told the
+    label of each image, their bits are told by class too, and samples are drawn of each class in
+    the share that it has in the reference.
 
     Args:
         weights: a file of weights, the folder of a run, or the name of shipped weights.
@@ -196,6 +222,7 @@ def evaluate(
         sampler: ancestral sampling, or DDIM.
         steps: of the sampler, evenly spaced; all by default, 50 for ddim.
         eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
+        scale: of the guidance, for samples of weights with classes: 1 by default.
         seed: of the noise.
         batch: images and samples at once.
         out: a file for the figures, such as figures.json.
@@ -206,10 +233,11 @@ def evaluate(
     if samples:
         check_counts(GROUPS, samples=samples)
     elif given := _given(
-        reference=reference, features=features, steps=steps, eta=eta,
+        reference=reference, features=features, steps=steps, eta=eta, scale=scale,
         sampler=None if sampler == "ddpm" else sampler,
     ):  # fmt: skip
         raise ValueError(f"{given} is about samples, and none are drawn: give --samples too")
+    check_scale(scale)
     if out:
         _check_ending(out, ".json")
         check_file(out)
@@ -219,25 +247,41 @@ def evaluate(
     how_shown = noted.get("size"), noted.get("channels")
     with joined(device) as here:
         network, diffusion = load(path)
-        check_network(network)
         network = network.to(here)
         shown = _images(name, split, *how_shown)
         check_images(network, diffusion, shown)
+        classes = _classes(path)
+        told = labels_of(network, classes, shown)
         how = pick_sampler(diffusion, sampler, steps, eta)
         if samples:
             real = _images(name, reference or "train", *how_shown)
             check_images(network, diffusion, real)
+            of_real = labels_of(network, classes, real)
+            pick_labels(network, classes, samples, None, scale)  # refuses a scale without classes
             judge = _judge(features or ("digits" if name == "digits" else "inception"), real, here)
         x0 = to_model_range(shown.images[:images].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
         found |= _note(here, seed)
-        bits = codelength(diffusion, network, x0, chunk=batch, seed=seed, progress=True)
-        _tell(f"{name}, {split}: {bits}", found | {"bits_per_dim": asdict(bits)}, out)
+        told = None if told is None else told[: len(x0)]
+        bits = codelength(
+            diffusion, network, x0, chunk=batch, seed=seed, progress=True, labels=told
+        )
+        found["bits_per_dim"] = says = asdict(bits)
+        by_class = says.pop("by_class")
+        if by_class:
+            names = [*(classes or map(str, range((network.classes or 1) - 1))), "no label"]
+            says["by_class"] = {names[label]: value for label, value in by_class.items()}
+        each = "".join(f"\n  {x}: {value:.4f}" for x, value in says.get("by_class", {}).items())
+        _tell(f"{name}, {split}: {bits}{each}", found, out)
         if not samples:
             return
+        labels = None
+        if of_real is not None:  # as many of each class, in proportion
+            labels = of_real.sort().values[torch.arange(samples) * len(of_real) // samples]
         drawn = draw(
             how.diffusion, network, samples, tuple(x0.shape[1:]), how.sampler,
-            batch=batch, seed=seed, progress=True, **how.options,
+            batch=batch, seed=seed, progress=True, labels=labels,
+            scale=1.0 if scale is None else scale, **how.options,
         )  # fmt: skip
         scores = evaluate_samples(
             drawn.clamp(-1, 1),
@@ -249,7 +293,6 @@ def evaluate(
             batch=batch,
             device=here,
         )
-        found |= {"bits_per_dim": asdict(bits)}
         found["samples"] = asdict(scores) | {"sampler": sampler, "steps": how.steps}
         _tell(str(scores), found, out)
 
@@ -333,6 +376,13 @@ def _file(weights: str) -> str | Path:
         print(hint, file=sys.stderr)
         return weights
     return Path(weights) / "model.safetensors"
+
+
+def _classes(path: str | Path) -> list[str] | None:
+    """What the classes are called, where the weights say."""
+    names = about(path)["about"].get("classes")
+    good = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if good else None
 
 
 def _note(device: torch.device, seed: int) -> dict[str, Any]:

@@ -4,17 +4,18 @@ What comes out does not depend on how many processes took part.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ddpm_lite._doors import door
 from ddpm_lite.batches import derive_seed
 from ddpm_lite.bound import elbo
 from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.guidance import guided
 from ddpm_lite.samplers import Noise, SampleStep, ddpm, sample
 from ddpm_lite.system.processes import gather, rank, world
 
@@ -32,6 +33,8 @@ def draw(
     batch: int = 256,
     seed: int = 0,
     progress: bool = False,
+    labels: Int[Tensor, " n"] | None = None,
+    scale: float = 1.0,
     **options: Any,
 ) -> Float[Tensor, "n *D"]:
     """n samples, `[n, *shape]` on the CPU, in every process, of the network on its device.
@@ -44,16 +47,24 @@ def draw(
         sampler: `ddpm`, or `ddim` with its options; another must take `noise` as they do.
         batch: how many at a time.
         progress: show a bar of batches, in the first process.
+        labels: the class of each, for a network with classes; its last class is no label.
+        scale: of the guidance towards them, as for `guided`.
 
     Raises:
-        TypeError: an argument of another kind.
-        ValueError: n or batch below 1; as the sampler.
+        TypeError: an argument of another kind; labels for a network without classes.
+        ValueError: n or batch below 1; not n labels, or without any a network that asks for them;
+            as `guided` and the sampler.
     """
+    if labels is not None and labels.shape != (n,):
+        raise ValueError(f"labels must be {n}, one for each sample, got {tuple(labels.shape)}")
     device = next(network.parameters()).device
     parts = {}
     for number, rows in _shares(n, batch, progress, "drawing"):
         size, noise = (len(rows), *shape), _noise(seed, rows, shape, device)
-        x = sample(diffusion, network, size, sampler, noise=noise, **options)
+        model: Any = network
+        if labels is not None:
+            model = guided(network, labels[rows.start : rows.stop].to(device), scale)
+        x = sample(diffusion, model, size, sampler, noise=noise, **options)
         parts[number] = x.cpu()
     return _together(parts)
 
@@ -87,6 +98,8 @@ class Codelength:
     """L_0."""
     images: int
     """How many."""
+    by_class: dict[int, float] = field(default_factory=dict)
+    """The mean of the images of each label, where they were measured with labels."""
 
     def __str__(self) -> str:
         return (
@@ -105,6 +118,7 @@ def codelength(
     chunk: int = 64,
     seed: int = 0,
     progress: bool = False,
+    labels: Int[Tensor, " N"] | None = None,
 ) -> Codelength:
     """The mean of `elbo` over images, each at every t; the same in every process.
 
@@ -112,27 +126,54 @@ def codelength(
         x0: [N, ...] in [-1, 1], on any device; at least two.
         clip, chunk: as for `elbo`.
         progress: show a bar of images, in the first process.
+        labels: the class of each image, which a network with classes is told: the bound is then
+            that of an image whose label is known.
 
     Raises:
         TypeError: images that are no tensor, such as a set or a loader: `to_model_range` makes
-            one of a set's images.
-        ValueError: fewer than two images, or as `elbo`.
+            one of a set's images; labels for a network without classes.
+        ValueError: fewer than two images, not as many labels, or as `elbo` and `guided`.
     """
     if len(x0) < 2:
         raise ValueError(f"x0 must hold at least two images, for a standard error, got {len(x0)}")
+    if labels is not None and labels.shape != (len(x0),):
+        raise ValueError(f"labels must be {len(x0)}, one an image, got {tuple(labels.shape)}")
     device = next(network.parameters()).device
     parts = {}
     # A few images with all their t fill a chunk many times over.
     for number, rows in _shares(len(x0), 8, progress, "bound"):
         generator = torch.Generator(device).manual_seed(derive_seed(seed, number, 0))
-        images = x0[rows.start : rows.stop].to(device)
-        terms = elbo(diffusion, network, images, clip=clip, chunk=chunk, generator=generator)
-        sums = torch.stack([terms.prior, terms.kl.sum(1), terms.decoder, terms.total], dim=1)
-        parts[number] = (sums * (terms.bits_per_dim / terms.total)[:, None]).double().cpu()
+        here = slice(rows.start, rows.stop)
+        images, model = x0[here].to(device), network
+        own = torch.zeros(len(images), dtype=torch.long) if labels is None else labels[here].cpu()
+        sums = torch.empty(len(images), 4, dtype=torch.float64)
+        for label in own.unique():
+            if labels is not None:
+                model = _told(network, int(label))
+            some = own == label
+            terms = elbo(
+                diffusion, model, images[some.to(device)], clip=clip, chunk=chunk,
+                generator=generator,
+            )  # fmt: skip
+            nats = torch.stack([terms.prior, terms.kl.sum(1), terms.decoder, terms.total], dim=1)
+            sums[some] = (nats * (terms.bits_per_dim / terms.total)[:, None]).double().cpu()
+        parts[number] = sums
     every = _together(parts)
     prior, kl, decoder, total = every.mean(0).tolist()
     error = (every[:, 3].std() / len(every) ** 0.5).item()
-    return Codelength(total, error, prior, kl, decoder, len(every))
+    which = [] if labels is None else labels.cpu().unique().tolist()
+    by_class = {c: every[labels.cpu() == c, 3].mean().item() for c in which}  # type: ignore[union-attr]
+    return Codelength(total, error, prior, kl, decoder, len(every), by_class)
+
+
+def _told(network: Any, label: int) -> Any:
+    """The network as a model of the images of one class."""
+
+    def model(xt: Tensor, t: Tensor) -> Tensor:
+        labels = torch.full((len(xt),), label, device=xt.device)
+        return guided(network, labels)(xt, t)
+
+    return model
 
 
 def _shares(n: int, batch: int, progress: bool, what: str) -> Iterator[tuple[int, range]]:

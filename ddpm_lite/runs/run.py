@@ -35,7 +35,7 @@ from ddpm_lite.runs.checkpoints import (
 )
 from ddpm_lite.system.files import aside_of, locked, written_aside
 from ddpm_lite.system.processes import Leaving, Stopwatch, rank, world
-from ddpm_lite.training import TrainConfig, TrainState, TrainStep, train
+from ddpm_lite.training import TrainConfig, TrainState, TrainStep, own_labels, train
 from ddpm_lite.unet import UNet
 
 __all__ = ["Run"]
@@ -78,6 +78,7 @@ class Run:
         data: Tensor | ImageSet,
         config: TrainConfig | None = None,
         note: dict[str, Any] | None = None,
+        labels: Tensor | None = None,
     ) -> Iterator[TrainStep]:
         """Like `train`, going on from the folder's last state and writing as it goes.
 
@@ -90,7 +91,7 @@ class Run:
         Args:
             network: a `UNet`, compiled or not.
             diffusion: as for `train`, with the whole chain.
-            data, config: as for `train`.
+            data, config, labels: as for `train`.
             note: what else the weights should say of themselves; "settings" and "step" they do.
 
         Raises:
@@ -109,9 +110,10 @@ class Run:
         if taken := OWN & set(note or {}):
             raise ValueError(f"note must not have {min(taken)!r}, which is the run's own to say")
         self.check_weights()
+        labels = own_labels(network, data) if labels is None else labels
         data = take_data(data, diffusion.levels)
         state = TrainState(network, config or TrainConfig())
-        says = _settings(bare, diffusion, data, state.config)
+        says = _settings(bare, diffusion, data, state.config, labels)
         noted = {"settings": says, **(note or {})}
         json.dumps(noted)  # raises what the first save would
         for path in (self.weights, self.log, self._lock, *self.states()):
@@ -121,11 +123,11 @@ class Run:
         if rank() > 0:  # the first process decides when to leave
             self._restore(state, says)
             with Leaving(lambda: None) as leaving, leaving.whole():
-                yield from train(bare, diffusion, data, state.config, state)
+                yield from train(bare, diffusion, data, state.config, state, labels)
             return
         with locked(self._lock):
             mean = _Mean(self._restore(state, says), state.device)
-            steps = train(bare, diffusion, data, state.config, state)
+            steps = train(bare, diffusion, data, state.config, state, labels)
             self._clear(state.step, mean)
             kept, step = state.step, None
             if kept and not self._has_weights(kept, state.ema.module):
@@ -390,13 +392,17 @@ def _check_finite(state: TrainState) -> None:
 
 
 def _settings(
-    network: UNet, diffusion: GaussianDiffusion, data: Tensor, config: TrainConfig
+    network: UNet,
+    diffusion: GaussianDiffusion,
+    data: Tensor,
+    config: TrainConfig,
+    labels: Tensor | None,
 ) -> dict[str, Any]:
     """What a run must agree with to go on, as JSON would have it."""
-    raw = data.detach().cpu().contiguous()
-    digest = hashlib.blake2b(raw.flatten().view(torch.uint8).numpy().data, digest_size=8)
     beta = hashlib.blake2b(diffusion.schedule.beta.numpy().data, digest_size=8)
-    about_data = {"shape": list(data.shape), "dtype": str(data.dtype), "digest": digest.hexdigest()}
+    about_data = {"shape": list(data.shape), "dtype": str(data.dtype), "digest": _digest(data)}
+    if labels is not None:
+        about_data["labels"] = _digest(labels.long())
     says = {
         "network": network.config,
         "diffusion": {**diffusion.config, "T": diffusion.T, "betas": beta.hexdigest()},
@@ -404,6 +410,11 @@ def _settings(
         "training": asdict(config),
     }
     return json.loads(json.dumps(says))
+
+
+def _digest(values: Tensor) -> str:
+    raw = values.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.blake2b(raw.numpy().data, digest_size=8).hexdigest()
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
