@@ -159,9 +159,7 @@ def pick_labels(
     if network.classes is None:
         for what, value in (("label", label), ("scale", scale)):
             if value is not None:
-                raise ValueError(
-                    f"{what} is for weights with classes, these have none, got {value}"
-                )
+                raise ValueError(f"{what} needs weights with classes, these have none, got {value}")
         return None
     last, names = network.classes - 1, list(names or ())  # the last class stands for no label
     if label is None:

@@ -33,7 +33,7 @@ def draw(
     batch: int = 256,
     seed: int = 0,
     progress: bool = False,
-    labels: Int[Tensor, " n"] | None = None,
+    labels: Int[Tensor, " labels"] | None = None,
     scale: float = 1.0,
     **options: Any,
 ) -> Float[Tensor, "n *D"]:
@@ -118,7 +118,7 @@ def codelength(
     chunk: int = 64,
     seed: int = 0,
     progress: bool = False,
-    labels: Int[Tensor, " N"] | None = None,
+    labels: Int[Tensor, " labels"] | None = None,
 ) -> Codelength:
     """The mean of `elbo` over images, each at every t; the same in every process.
 
