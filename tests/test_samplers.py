@@ -53,6 +53,12 @@ def test_it_is_algorithm_2() -> None:
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("floats", [torch.float64, torch.bfloat16])
+def test_noise_is_of_the_network_s_own_floats(floats: torch.dtype) -> None:
+    network = UNet(8, 1, 8, (1,)).to(floats)
+    assert sample(GaussianDiffusion(linear_schedule(3)), network, (1, 1, 8, 8)).dtype == floats
+
+
 @pytest.mark.proves("ddpm")
 def test_the_best_network_for_gaussian_data_leads_to_that_data() -> None:
     """For data N(m, s^2) the best eps_hat is linear in x_t, so every x_t of the chain is Gaussian.
