@@ -10,7 +10,15 @@ from torch import Tensor
 
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.experiments import clipping
-from ddpm_lite.experiments.clipping import NETWORKS, Plan, collect, drawn, error_factor, measure
+from ddpm_lite.experiments.clipping import (
+    NETWORKS,
+    Plan,
+    by_chain,
+    collect,
+    drawn,
+    error_factor,
+    measure,
+)
 from ddpm_lite.experiments.results import load_results
 from ddpm_lite.schedule import cosine_schedule, linear_schedule, spaced_times
 from ddpm_lite.training import TrainConfig
@@ -115,6 +123,21 @@ def test_the_stored_table_is_whole_and_of_three_seeds() -> None:
             assert found["chains"].keys() == {"1000", "100"}
             assert found["chains"]["1000"].keys() == {"factor", "always", "never"}
             assert found["chains"]["100"].keys() == {"factor", "always", "never", "first"}
+
+
+def test_a_table_by_chain_holds_every_seed() -> None:
+    table = load_results("clipping")
+    chains = by_chain(table)
+    assert list(chains) == [f"{name}, {steps}" for name in NETWORKS for steps in ("1000", "100")]
+    run = table["rows"]["linear"]["2"]
+    chain = run["chains"]["100"]
+    got = {key: float(values[2]) for key, values in chains["linear, 100"].items()}
+    expected = {clip: chain[clip]["median"] for clip in ("always", "never", "first")}
+    expected |= {
+        "entered": run["error"] * chain["factor"],
+        "largest": chain["never"]["largest"],
+    }
+    assert got == pytest.approx(expected)
 
 
 def test_the_stored_factors_are_those_of_the_schedules() -> None:

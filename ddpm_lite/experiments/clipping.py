@@ -32,7 +32,7 @@ from ddpm_lite.system.files import written_aside
 from ddpm_lite.training import TrainConfig, train
 from ddpm_lite.unet import UNetConfig
 
-__all__ = ["NETWORKS", "Plan", "error_factor", "floor", "measure"]
+__all__ = ["NETWORKS", "Plan", "by_chain", "error_factor", "floor", "measure"]
 
 Clip = Literal["always", "never", "first"]
 NETWORKS = "shipped", "cosine", "linear"
@@ -122,6 +122,27 @@ def floor(samples: int) -> dict[str, Any]:
         "mean": medians.mean().item(),
         "std": medians.std().item(),
     }
+
+
+def by_chain(table: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """A stored table by chain, as "linear, 100": what was measured there, [seeds] each.
+
+    "entered" is the error of eps_hat at T times the chain's factor: what is off in the x after it,
+    where 1 is the size of the noise. "always", "never" and "first" are median distances, by clip;
+    "largest" is the largest |pixel| that was never clipped.
+    """
+    chains = {}
+    for name, seeds in table["rows"].items():
+        for steps in next(iter(seeds.values()))["chains"]:
+            found: dict[str, list[float]] = {"entered": [], "largest": []}
+            for run in seeds.values():
+                chain = run["chains"][steps]
+                found["entered"].append(run["error"] * chain["factor"])
+                found["largest"].append(chain["never"]["largest"])
+                for clip in chain.keys() - {"factor"}:
+                    found.setdefault(clip, []).append(chain[clip]["median"])
+            chains[f"{name}, {steps}"] = {key: torch.tensor(row) for key, row in found.items()}
+    return chains
 
 
 def _trained(name: str, seed: int, plan: Plan) -> tuple[nn.Module, GaussianDiffusion]:
