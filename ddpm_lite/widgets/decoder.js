@@ -241,7 +241,7 @@ function render({ model, el: root }) {
     describe(cost.svg, `Bits of each grey level; the chosen one costs ${price}.`);
     describe(
       floor.svg,
-      `Bits of grey level ${level} against sigma, now ${price}, above the floor of ${least} for a mean on the level.`,
+      `Bits of grey level ${level} against sigma, now ${price}; with the mean on the level ${least}.`,
     );
   }
 
