@@ -6,7 +6,7 @@ from torch import nn
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, linear_schedule, train
 from ddpm_lite.blocks import Attention
-from ddpm_lite.experiments.ablations import without
+from ddpm_lite.experiments.ablations import layout, without
 
 
 def network() -> UNet:
@@ -57,3 +57,30 @@ def test_what_is_left_can_be_trained_and_averaged(part: str) -> None:
     net.eval()
     x, t = torch.randn(1, 1, 8, 8), torch.tensor([3])
     assert last.ema.eval()(x, t).shape == x.shape
+
+
+def test_the_layout_is_what_an_image_meets() -> None:
+    layers, skips = layout(network())
+    kinds = [kind for kind, _, _ in layers]
+    attending, plain = "block and attention", "block"
+    down = ["convolution", attending, "down or up", plain]
+    up = [attending, plain, plain, plain, "down or up", attending, attending, "convolution"]
+    assert kinds == down + up  # the first two of `up` are the middle
+    assert [(channels, side) for _, channels, side in layers[:4]] == [
+        (8, 8), (8, 8), (8, 4), (16, 4),
+    ]  # fmt: skip
+    assert skips == {6: 3, 7: 2, 9: 1, 10: 0}
+    for at, start in skips.items():
+        assert layers[at - 1][2] == layers[start][2]  # of one side
+
+
+def test_the_layout_of_the_other_wiring_skips_what_it_forgets() -> None:
+    with torch.device("meta"):
+        other = UNet.note()
+    before = len(other.conv_in._forward_hooks)
+    layers, skips = layout(other)
+    assert len(other.conv_in._forward_hooks) == before
+    assert all(layers[at - 1][2] == layers[start][2] for at, start in skips.items())
+    assert len(skips) == 9  # two blocks at each of four levels, and the first convolution
+    assert max(skips) == len(layers) - 2
+    assert skips[max(skips)] == 0

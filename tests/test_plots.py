@@ -378,3 +378,17 @@ def test_strays_are_crosses() -> None:
     assert np.allclose(near.get_offsets(), x[[0, 2]])
     assert np.allclose(far.get_offsets(), x[[1]])
     assert len(far.get_paths()[0].vertices) < len(near.get_paths()[0].vertices)  # a cross, a disc
+
+
+def test_live_draws_over_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    live = plots.Live("step", "loss")
+    assert live.figure.number not in plt.get_fignums()  # not shown a second time
+    picture = torch.zeros(4, 4, 1, dtype=torch.uint8)
+    live.update([1, 2], [3.0, 2.0], picture, "old")
+    live.update([1, 2, 3], [3.0, 2.0, 1.0], picture + 7, "new")
+    (curve,) = live.left.lines
+    assert list(curve.get_ydata()) == [3, 2, 1]
+    (shown,) = live.right.images
+    assert shown.get_array().max() == 7
+    assert live.right.get_title() == "new"
+    assert live.left.get_xlabel() == "step"

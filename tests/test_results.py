@@ -7,7 +7,7 @@ from statistics import mean, variance
 import pytest
 
 from ddpm_lite.experiments import studies
-from ddpm_lite.experiments.results import STORED, load_results
+from ddpm_lite.experiments.results import STORED, load_results, relative
 from ddpm_lite.experiments.studies import STUDIES, run
 from ddpm_lite.runs.many import codelength
 
@@ -24,6 +24,17 @@ def test_every_table_says_how_it_was_made(name: str) -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"name must be one of .*'table99'"):
         load_results("table99")
+
+
+def test_relative_divides_seed_by_seed() -> None:
+    rows = {
+        "whole": {"title": "whole", "seeds": {"0": {"x": 2.0}, "1": {"x": 4.0}}},
+        "half": {"title": "a half", "seeds": {"1": {"x": 2.0}, "0": {"x": 3.0}}},
+    }
+    found = relative(rows, lambda seed: seed["x"])
+    assert found == {"whole": [1.0, 1.0], "a half": [1.5, 0.5]}
+    with pytest.raises(KeyError):
+        relative(rows, lambda seed: seed["x"], to="none")
 
 
 def logs(row: str, way: str, what: str) -> list[float]:

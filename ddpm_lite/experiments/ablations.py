@@ -1,4 +1,4 @@
-"""The U-Net with one part taken out, to see what the part is good for."""
+"""The U-Net taken apart: its layers one by one, and without a part, to see what it is good for."""
 
 from functools import partial
 from typing import Any, Literal, get_args
@@ -6,12 +6,57 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ddpm_lite.blocks import Attention, ConvNeXtBlock, LinearAttention
+from ddpm_lite.blocks import (
+    Attention,
+    ConvNeXtBlock,
+    Downsample,
+    LinearAttention,
+    SpaceToDepth,
+    Upsample,
+)
 from ddpm_lite.unet import Block, UNet
 
-__all__ = ["Part", "without"]
+__all__ = ["Part", "layout", "without"]
 
 Part = Literal["time", "skips", "attention", "normalisation"]
+
+
+def layout(network: UNet) -> tuple[list[tuple[str, int, int]], dict[int, int]]:
+    """The layers in the order in which an image meets them, and the skips between them.
+
+    Works on the device "meta" too, where a network has shapes and no numbers.
+
+    Returns:
+        for each layer its kind, the channels and the side of what it hands on; and the place of
+        each block on the way up -> that of the layer whose features it receives too.
+    """
+    down = [network.conv_in, *network.down]
+    up = [network.middle_in, network.middle_out, *network.up, network.conv_out]
+    layers: list[tuple[str, int, int]] = []
+
+    def note(layer: nn.Module, _: Any, out: Tensor) -> None:
+        layers.append((_kind(layer), *out.shape[1:3]))
+
+    hooks = [layer.register_forward_hook(note) for layer in down + up]
+    device = network.conv_in.weight.device
+    x = torch.empty(1, network.channels, network.size, network.size, device=device)
+    with torch.no_grad():
+        network(x, torch.ones(1, dtype=torch.long, device=device))
+    for hook in hooks:
+        hook.remove()
+    all_kept = network.keeps_resampled
+    kept = [i for i, layer in enumerate(down) if i == 0 or all_kept or isinstance(layer, Block)]
+    first = len(down) + 2  # on the way up, behind the two blocks of the middle
+    joined = [i for i, layer in enumerate(network.up, first) if isinstance(layer, Block)]
+    return layers, dict(zip(joined, reversed(kept), strict=True))
+
+
+def _kind(layer: nn.Module) -> str:
+    if isinstance(layer, Block):
+        return "block" if isinstance(layer.attn, nn.Identity) else "block and attention"
+    if isinstance(layer, nn.Conv2d):
+        return "convolution"
+    return "down or up" if isinstance(layer, Downsample | SpaceToDepth | Upsample) else "block"
 
 
 class Nothing(nn.Module):

@@ -1,10 +1,11 @@
 """Tables that were measured once and come with the package, each with how it was made."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load_results"]
+__all__ = ["load_results", "relative"]
 
 STORED = Path(__file__).parent / "stored"
 
@@ -23,3 +24,23 @@ def load_results(name: str) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); install the package again") from error
+
+
+def relative(
+    rows: Mapping[str, Any], number: Callable[[Any], float], to: str = "whole"
+) -> dict[str, list[float]]:
+    """A number of each row divided by that of one row, seed by seed, under the rows' titles.
+
+    Args:
+        rows: of a table.
+        number: from what a seed has found to the number.
+        to: the name of the row to divide by.
+
+    Raises:
+        KeyError: no row of that name, or a row lacks one of its seeds.
+    """
+    base = {seed: number(found) for seed, found in rows[to]["seeds"].items()}
+    return {
+        row["title"]: [number(row["seeds"][seed]) / base[seed] for seed in base]
+        for row in rows.values()
+    }

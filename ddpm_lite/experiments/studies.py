@@ -106,7 +106,7 @@ def _blocks() -> dict[str, Study]:
     others = {
         "attention-8": ("attention at 8x8 too", replace(width16, attention=(8,))),
         "linear-8": ("linear attention at 8x8", replace(width16, linear_attention=(8,))),
-        "note": ("the note's residual block", replace(width16, block="note")),
+        "note": ("NoteBlock", replace(width16, block="note")),
         "convnext": ("ConvNeXt block", replace(width16, block="convnext")),
         "two-blocks": ("two blocks a level", replace(width16, blocks=2)),
     }

@@ -18,6 +18,7 @@ from ddpm_lite.plots.figures import (
 )
 from ddpm_lite.plots.opinions import bends, contours, marks, opinions, outlines, shares
 from ddpm_lite.plots.quality import (
+    Live,
     by_count,
     dots,
     floor,
@@ -34,6 +35,7 @@ __all__ = [
     "INK",
     "PALE",
     "PAPER",
+    "Live",
     "Table",
     "arrows",
     "axes",

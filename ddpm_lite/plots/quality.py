@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
+from torch import Tensor
 
-from ddpm_lite.plots.figures import axes
+from ddpm_lite.plots.figures import axes, lines
 from ddpm_lite.plots.style import COLORS, INK
 
-__all__ = ["by_count", "dots", "floor", "hollow_and_filled", "rate_distortion", "seeds"]
+__all__ = ["Live", "by_count", "dots", "floor", "hollow_and_filled", "rate_distortion", "seeds"]
 
 MARKS = "osvD"
 
@@ -131,3 +134,28 @@ def by_count(
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.legend()
+
+
+class Live:
+    """A figure of a run, which a notebook redraws in place: a curve, and a picture beside it."""
+
+    def __init__(self, xlabel: str, ylabel: str):
+        from IPython.display import display  # a notebook has it
+
+        self.labels = xlabel, ylabel
+        self.figure, (self.left, self.right) = plt.subplots(1, 2, figsize=(5.6, 2.7))
+        plt.close(self.figure)  # the handle alone shows it
+        self._handle = display(self.figure, display_id=True)
+
+    def update(
+        self, x: ArrayLike, y: ArrayLike, picture: UInt8[Tensor, "H W C"], title: str
+    ) -> None:
+        """Draw the curve again, and the picture under its title, bytes as from `grid`."""
+        self.left.clear()
+        self.right.clear()
+        lines(self.left, x, {"": y}, *self.labels)
+        self.right.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=255)
+        self.right.set_title(title)
+        self.right.axis("off")
+        if self._handle is not None:  # there is none outside a notebook
+            self._handle.update(self.figure)
