@@ -8,6 +8,7 @@ Not tried are bits that nobody could know to be wrong: those of a file that this
 write and that carries no checksum, such as labels in parquet and weights of 0.1.
 """
 
+import gzip
 import json
 import random
 import shutil
@@ -28,7 +29,7 @@ from ddpm_lite.runs.cli import main
 from ddpm_lite.runs.run import Run
 from tests.killed import same
 from tests.outcomes import Fate, TooLong, at_most, contents, digest, in_words, told
-from tests.pictures import encode, parquet, save
+from tests.pictures import encode, idx, parquet, save
 from tests.pictures import random as pixels
 
 DIFFUSION = GaussianDiffusion(linear_schedule(10))
@@ -71,6 +72,12 @@ def seen(path: Path) -> str:
     return digest(load_images(path).images)
 
 
+def labelled(path: Path) -> list[Any]:
+    found = load_images(path)
+    assert found.labels is not None
+    return [digest(found.images), found.labels.tolist()]
+
+
 def on(folder: Path) -> list[Any]:
     return trained(folder / "run", 8)
 
@@ -85,6 +92,8 @@ VICTIMS = {
     "log": Victim(("run/log.jsonl",), on),
     "lock": Victim(("run/.lock",), on),
     "picture": Victim(("pictures/1.png",), lambda at: seen(at / "pictures")),
+    "idx images": Victim(("idx/train-images-idx3-ubyte.gz",), lambda at: labelled(at / "idx")),
+    "idx labels": Victim(("idx/train-labels-idx1-ubyte.gz",), lambda at: labelled(at / "idx")),
     "parquet": Victim(("table.parquet",), lambda at: seen(at / "table.parquet")),
 }
 
@@ -98,6 +107,10 @@ def make(folder: Path) -> None:
     trained(folder / "run", 6)
     for i in range(3):
         save(folder / "pictures" / f"{i}.png", pixels(24, 24, seed=i))
+    (folder / "idx").mkdir()
+    for name, values in (("images-idx3", pixels(3, 8, 8)), ("labels-idx1", pixels(3) % 10)):
+        path = folder / "idx" / f"train-{name}-ubyte.gz"
+        path.write_bytes(gzip.compress(idx(values), mtime=0))
     parquet(folder / "table.parquet", [pixels(24, 24, seed=i) for i in range(3)], [0, 1, 2])
 
 

@@ -1,6 +1,7 @@
 """Random pictures, written to folders and to parquet files as the hub stores them."""
 
 import json
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +28,12 @@ def encode(pixels: np.ndarray, **options: Any) -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", **options)
     return buffer.getvalue()
+
+
+def idx(values: np.ndarray, type_: int = 8) -> bytes:
+    """As LeCun, Cortes and Burges describe their files: type, axes, sizes, values."""
+    head = struct.pack(f">4B{values.ndim}I", 0, 0, type_, values.ndim, *values.shape)
+    return head + values.tobytes()
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

@@ -12,13 +12,9 @@ import torch
 from ddpm_lite import load_images
 from ddpm_lite.images import idx
 from tests.pictures import encode, random
+from tests.pictures import idx as idx_bytes
 
 PACKAGE = "the images of Debian's dataset-fashion-mnist are not installed here"
-
-
-def packed(values: np.ndarray, type_: int = 8) -> bytes:
-    head = struct.pack(f">4B{values.ndim}I", 0, 0, type_, values.ndim, *values.shape)
-    return head + values.tobytes()
 
 
 def write(folder: Path, part: str = "train", n: int = 5, ending: str = "") -> np.ndarray:
@@ -27,7 +23,7 @@ def write(folder: Path, part: str = "train", n: int = 5, ending: str = "") -> np
     pixels = random(n, 4, 6, seed=n)
     labels = np.arange(n, dtype=np.uint8) % 3
     for name, values in (("images-idx3", pixels), ("labels-idx1", labels)):
-        data = packed(values)
+        data = idx_bytes(values)
         path = folder / f"{part}-{name}-ubyte{ending}"
         path.write_bytes(gzip.compress(data) if ending else data)
     return pixels
@@ -50,7 +46,7 @@ def test_a_folder(tmp_path: Path, ending: str) -> None:
 def test_files_of_another_spelling_and_below(tmp_path: Path) -> None:
     pixels = write(tmp_path / "MNIST" / "raw", "train")
     for path in (tmp_path / "MNIST" / "raw").iterdir():
-        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+        path.rename(path.with_name(path.name.replace("-idx", ".idx").replace("train", "Train")))
     assert (load_images(tmp_path).images.numpy() == pixels[:, None]).all()
 
 
@@ -88,7 +84,7 @@ def images(folder: Path, change: Callable[[bytes], bytes], ending: str = "") -> 
 
 
 def other(name: str, values: np.ndarray, type_: int = 8) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(packed(values, type_))
+    return lambda folder: (folder / name).write_bytes(idx_bytes(values, type_))
 
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -110,8 +106,14 @@ FLOATS = 0x0D
         (other(IMAGES, random(5, 24)), "images-idx3-ubyte must begin with .* got 00 00 08 02"),
         (other(IMAGES, random(0, 4, 6)), r"must hold images, got the shape \(0, 4, 6\)"),
         (other(LABELS, random(4)), "has 5 images, and .*labels-idx1-ubyte 4 labels"),
-        (lambda f: (f / LABELS).unlink(), "images-idx3-ubyte needs its labels beside it"),
-        (lambda f: (f / IMAGES).unlink(), "labels-idx1-ubyte needs its images beside it"),
+        (
+            lambda f: (f / LABELS).unlink(),
+            "images-idx3-ubyte needs its labels beside it, and train-labels-idx1-ubyte is not",
+        ),
+        (
+            lambda f: (f / IMAGES).unlink(),
+            "labels-idx1-ubyte needs its images beside it, and train-images-idx3-ubyte is not",
+        ),
         (lambda f: write(f, ending=".gz"), "are of one split: take one away"),
         (lambda f: (f / "a.png").write_bytes(encode(random(4, 6))), "holds a.png beside"),
         (lambda f: (f / "more.zip").write_bytes(b"PK"), "holds more.zip beside"),
@@ -124,7 +126,7 @@ def test_what_is_wrong(tmp_path: Path, damage: Callable[[Path], object], message
         load_images(tmp_path)
 
 
-@pytest.mark.parametrize("where", [1, 2, 40, -9, -1])
+@pytest.mark.parametrize("where", [1, 2, 10, 40, -9, -1])
 def test_a_damaged_gzip(tmp_path: Path, where: int) -> None:
     write(tmp_path, ending=".gz")
     images(

@@ -61,7 +61,8 @@ def idx_files(name: str) -> dict[str, Split]:
         if len(split) < len(AXES):
             (there,) = split.values()
             lacks = "labels" if "images" in split else "images"
-            raise ValueError(f"{there} needs its {lacks} beside it, and they are not there")
+            name = re.sub("images(.idx)3|labels(.idx)1", _other, there.name, flags=re.I)
+            raise ValueError(f"{there} needs its {lacks} beside it, and {name} is not there")
     if found:
         check_all_read(root, {"all": found})
     return splits
@@ -105,6 +106,13 @@ def read_idx(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
                 return _read(unzipped, path, axes)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut short or damaged ({error})") from error
+    except OSError as error:  # a link to nothing, say
+        raise OSError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _other(found: re.Match[str]) -> str:
+    """images-idx3 for labels-idx1, and the other way round."""
+    return f"labels{found[1]}1" if found[1] else f"images{found[2]}3"
 
 
 def _read(file: BufferedIOBase, path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
