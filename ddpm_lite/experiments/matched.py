@@ -19,11 +19,17 @@ REPEATS, NUMBER_OF_CLASSES = 20, 10
 
 
 def two_sets(
-    labels: Int[Tensor, " N"], size: int, classes: Classes, generator: torch.Generator
-) -> tuple[Int[Tensor, " size"], Int[Tensor, " size"]]:
-    """Rows of two disjoint random sets of `size` images, given the images' labels.
+    labels: Int[Tensor, " N"],
+    size: int,
+    classes: Classes,
+    generator: torch.Generator,
+    reference: int | None = None,
+) -> tuple[Int[Tensor, " size"], Int[Tensor, " other"]]:
+    """Rows of two disjoint random sets of images, of `size` and as many, given the images' labels.
 
-    "free" draws them as they fall; "even" takes equally many of each class.
+    Args:
+        classes: "free" draws both as they fall; "even" takes equally many of each class.
+        reference: the size of the second set, drawn from what is left as it falls.
 
     Raises:
         ValueError: fewer images of a class, or of all, than both sets need.
@@ -32,10 +38,17 @@ def two_sets(
     if classes == "even":
         groups = [(labels == c).nonzero()[:, 0] for c in range(NUMBER_OF_CLASSES)]
     each = size // len(groups)
-    if (fewest := min(len(group) for group in groups)) < 2 * each:
-        raise ValueError(f"two sets need {2 * each} images of a kind, there are {fewest}")
+    needed = 2 * each if reference is None else each
+    if (fewest := min(len(group) for group in groups)) < needed:
+        raise ValueError(f"two sets need {needed} images of a kind, there are {fewest}")
     dealt = [group[torch.randperm(len(group), generator=generator)] for group in groups]
-    return torch.cat([d[:each] for d in dealt]), torch.cat([d[each : 2 * each] for d in dealt])
+    first = torch.cat([d[:each] for d in dealt])
+    if reference is None:
+        return first, torch.cat([d[each : 2 * each] for d in dealt])
+    left = torch.cat([d[each:] for d in dealt])
+    if len(left) < reference:
+        raise ValueError(f"{reference} others are wanted, {len(left)} are left")
+    return first, left[torch.randperm(len(left), generator=generator)[:reference]]
 
 
 def labels_for(size: int, classes: Classes, seed: int) -> Int[Tensor, " size"]:
@@ -56,12 +69,22 @@ def distance(seen: Float[Tensor, "size F"], real: Float[Tensor, "N F"], classes:
     return found
 
 
-def floor(real: Float[Tensor, "N F"], size: int, classes: Classes) -> dict[str, float]:
-    """The same distance between two disjoint sets of real images: mean and deviation of one."""
+def floor(
+    real: Float[Tensor, "N F"], size: int, classes: Classes, reference: int | None = None
+) -> dict[str, float]:
+    """The distance between two disjoint sets of real images: mean and deviation of one.
+
+    Args:
+        real: features of the training digits.
+        size, classes, reference: as for `two_sets`.
+
+    Raises:
+        ValueError: as `two_sets`.
+    """
     generator, labels = torch.Generator().manual_seed(0), digits("train")[1]
     found = []
     for _ in range(REPEATS):
-        a, b = two_sets(labels, size, classes, generator)
+        a, b = two_sets(labels, size, classes, generator, reference)
         found.append(float(frechet_distance(*moments(real[a]), *moments(real[b]))))
     each = torch.tensor(found, dtype=torch.float64)
     return {"mean": each.mean().item(), "std": each.std().item(), "repeats": REPEATS}
