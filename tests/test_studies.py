@@ -98,5 +98,43 @@ class Done:
 def test_an_unknown_row_is_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match=r"whole, no-time.*'blocks/half'"):
         main(("blocks/half",))
-    with pytest.raises(ValueError, match=r"table2, blocks, after.*'table9'"):
+    with pytest.raises(ValueError, match=r"table2, blocks, after, calls, guidance, rates, got 'table9'"):
         main(("table9",))
+
+
+def test_calls_compare_equal_counts() -> None:
+    (study,) = STUDIES["calls"].values()
+    steps = {}
+    for name, way in study.ways.items():
+        steps.setdefault(name.partition(",")[0], []).append(way.steps)
+    assert steps.keys() == {"eta 0", "eta 1", "beta"}
+    assert len({tuple(counts) for counts in steps.values()}) == 1
+    assert {way.eta for way in study.ways.values()} == {0.0, 1.0, None}
+
+
+def test_guidance_varies_the_hidden_share_and_nothing_else() -> None:
+    rows = list(STUDIES["guidance"].values())
+    assert [row.training.drop_label for row in rows] == [0.1, 0.3, 0.5]
+    assert len({repr(replace(row.training, drop_label=0)) for row in rows}) == 1
+    assert all(row.ways == rows[0].ways for row in rows)
+
+
+def test_rates_are_rows_of_table_2_at_other_rates() -> None:
+    for name, study in STUDIES["rates"].items():
+        row = STUDIES["table2"][name.rpartition("-")[0]]
+        changed = replace(study.training, lr=row.training.lr, steps=row.training.steps)
+        assert changed == row.training != study.training
+        assert (study.diffusion, study.ways) == (row.diffusion, row.ways)
+
+
+def test_noise_and_classes_of_a_way_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = short(STUDIES["calls"]["cosine"])
+    ways = {
+        "quiet": Way(steps=3, bits=False, classes="free"),
+        "noisy": Way(steps=3, bits=False, classes="free", eta=1.0),
+        "ancestral": Way(steps=3, bits=False, eta=None),
+    }
+    found = run(replace(study, ways=ways), 0)["ways"]
+    assert len({way["frechet"] for way in found.values()}) == 3
+    assert "matched" in found["quiet"]
+    assert "matched" not in found["ancestral"]
