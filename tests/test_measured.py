@@ -71,7 +71,9 @@ def test_distances_tell_samples_from_noise(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_luck_is_one_figure_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(diffusion: object, network: object, n: int, *_: object, seed: int, steps: int) -> Tensor:
+    def draw(
+        diffusion: object, network: object, n: int, *_: object, seed: int, steps: int
+    ) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         return digits("train")[0][torch.randint(1498, (n,), generator=generator)]
 

@@ -98,7 +98,7 @@ class Done:
 def test_an_unknown_row_is_refused_with_the_known() -> None:
     with pytest.raises(ValueError, match=r"whole, no-time.*'blocks/half'"):
         main(("blocks/half",))
-    with pytest.raises(ValueError, match=r"table2, blocks, after, calls, guidance, rates, got 'table9'"):
+    with pytest.raises(ValueError, match=r"table2, blocks, after.*'table9'"):
         main(("table9",))
 
 
