@@ -55,5 +55,5 @@ def test_chapter_12_measures_images_that_come_as_bytes(
     names = {"load": dl.load, "net": Small(), "agree": agree, "disagree": disagree, "train": None}
     exec(cell.source.replace("BUDGET = 200", "BUDGET = 10_000"), names)
     said = capsys.readouterr().out
-    assert "agrees   darkest, lightest" in said
+    assert "agrees   darkest and lightest" in said
     assert "40 samples against 80 images of train, features of Small" in said

@@ -115,7 +115,7 @@ def test_calls_compare_equal_counts() -> None:
 def test_guidance_varies_the_hidden_share_and_nothing_else() -> None:
     rows = list(STUDIES["guidance"].values())
     assert [row.training.drop_label for row in rows] == [0.1, 0.3, 0.5]
-    assert len({repr(replace(row.training, drop_label=0)) for row in rows}) == 1
+    assert len({repr(replace(row.training, drop_label=0.0)) for row in rows}) == 1
     assert all(row.ways == rows[0].ways for row in rows)
 
 
