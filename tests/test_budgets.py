@@ -52,8 +52,15 @@ def test_chapter_12_measures_images_that_come_as_bytes(
     monkeypatch.setattr(inception, "Inception", Small)
     monkeypatch.setattr(many, "draw", draw)
     (cell,) = [c for c in nbformat.read(CHAPTER, 4).cells if "BUDGET = 200" in c.source]
-    names = {"load": dl.load, "net": Small(), "agree": agree, "disagree": disagree, "train": None}
+    names = {
+        "torch": torch,
+        "load": dl.load,
+        "net": Small(),
+        "agree": agree,
+        "disagree": disagree,
+        "train": None,
+    }
     exec(cell.source.replace("BUDGET = 200", "BUDGET = 10_000"), names)
     said = capsys.readouterr().out
-    assert "agrees   darkest and lightest" in said
+    assert "agrees   its ends" in said
     assert "40 samples against 80 images of train, features of Small" in said
