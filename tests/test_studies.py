@@ -104,7 +104,7 @@ def test_an_unknown_row_is_refused_with_the_known() -> None:
 
 def test_calls_compare_equal_counts() -> None:
     (study,) = STUDIES["calls"].values()
-    steps = {}
+    steps: dict[str, list[int | None]] = {}
     for name, way in study.ways.items():
         steps.setdefault(name.partition(",")[0], []).append(way.steps)
     assert steps.keys() == {"eta 0", "eta 1", "beta"}
