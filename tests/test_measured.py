@@ -70,6 +70,22 @@ def test_distances_tell_samples_from_noise(monkeypatch: pytest.MonkeyPatch) -> N
     assert near["held_out"]["least"] > 0
 
 
+def test_luck_is_one_figure_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(
+        diffusion: object, network: object, n: int, *_: object, seed: int, steps: int
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return digits("train")[0][torch.randint(1498, (n,), generator=generator)]
+
+    monkeypatch.setattr(measured, "draw", draw)
+    monkeypatch.setattr(measured, "LUCK", 2)
+    found = measured.luck()
+    assert found["seeds"] == [0, 1]
+    for who in ("model", "real"):  # images of the same kind: chance alone
+        assert 5 < min(found[who]) < max(found[who]) < 25
+        assert found[who][0] != found[who][1]
+
+
 def test_feature_networks_see_digits_each_in_its_way() -> None:
     networks = measured.feature_networks()
     x = digits("test")[0][:3]
@@ -92,7 +108,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     measured.main(tmp_path)
     assert made == ["bound", "nearest", "nearest"]
     table = json.loads((tmp_path / "shipped.json").read_text())
-    assert table["bound"] == {"is": "bound"}
+    assert table["bound"]["is"] == "bound"
+    assert table["bound"]["date"] <= table["date"]
     assert {"command", "seed", "device", "torch", "date"} <= table.keys()
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from statistics import mean, variance
 
 import pytest
+from torch import Tensor
 
 from ddpm_lite.experiments import studies
-from ddpm_lite.experiments.results import STORED, load_results, relative
+from ddpm_lite.experiments.results import STORED, load_results, per_seed, relative
+from ddpm_lite.experiments.results import spread as spread_of
 from ddpm_lite.experiments.studies import STUDIES, run
 from ddpm_lite.runs.many import codelength
 
@@ -70,9 +72,61 @@ def test_a_row_of_table_2_comes_out_again_within_its_spread(
         assert abs(mean(logs(others[what], "beta", what)) - middle) > width, "it cannot fail"
 
 
+# Tables that are not measured in full yet, and the seeds that are; `make results` goes on.
+UNDER_WAY: dict[str, set[str]] = {"guidance": {"0"}, "rates": set()}
+
+
 @pytest.mark.parametrize("table", STUDIES)
 def test_stored_tables_are_whole(table: str) -> None:
+    seeds = UNDER_WAY.get(table, {"0", "1", "2"})
+    if not seeds:
+        assert table not in NAMES, f"{table} is stored: no chapter may call it unmeasured"
+        return
     rows = load_results(table)["rows"]
     assert rows.keys() == STUDIES[table].keys()
     for name, row in rows.items():
-        assert row["seeds"].keys() == {"0", "1", "2"}, name
+        assert row["seeds"].keys() == seeds, name
+
+
+def test_one_number_for_each_seed_and_their_spread() -> None:
+    row = load_results("after")["rows"]["cosine"]
+    each = per_seed(row, "all steps", "bits")
+    assert each.tolist() == [s["ways"]["all steps"]["bits"]["total"] for s in row["seeds"].values()]
+    mean_, std = spread_of(each)
+    assert mean_ == pytest.approx(each.mean().item())
+    assert std == pytest.approx(each.std().item())
+    with pytest.raises(KeyError):
+        per_seed(row, "all steps", "matched")
+
+
+def test_what_chapter_13_says_of_its_table_holds() -> None:
+    rows = load_results("after")["rows"]
+    ways = STUDIES["after"]["cosine"].ways
+    for way in ways:
+        assert (per_seed(rows["cosine"], way) < per_seed(rows["linear"], way)).all(), way
+    base = per_seed(rows["cosine"], "all steps")
+    for name, better in (("min-snr", True), ("self-condition", True), ("v", False)):
+        assert ((per_seed(rows[name], "all steps") < base) == better).all(), name
+
+
+def test_noise_pays_where_there_are_steps_enough() -> None:
+    row = load_results("calls")["rows"]["cosine"]
+
+    def ratio(way: str, calls: int) -> Tensor:
+        one, other = (per_seed(row, f"{w}, {calls}", "matched") for w in (way, "eta 0"))
+        return one / other
+
+    assert sorted((ratio("eta 1", 5) > 1.2).tolist()) == [False, True, True]
+    for calls in (10, 20, 50):
+        assert (ratio("eta 1", calls) > 0.8).all()
+        assert (ratio("eta 1", calls) < 1).all()
+    for calls in (100, 200):
+        assert (ratio("eta 1", calls) < 0.85).all()
+    assert (ratio("beta", 20) > 1.2).all()
+    assert (ratio("beta", 200) < 0.9).all()
+
+
+def test_eight_draws_or_more_tell_luck() -> None:
+    luck = load_results("shipped")["luck"]
+    assert len(luck["seeds"]) == len(luck["model"]) == len(luck["real"]) >= 8
+    assert max(luck["model"]) == luck["model"][0], "chapter 12 calls its draw the highest"

@@ -22,17 +22,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STUDIES, "blocks", {name: rows[name] for name in ("whole", "no-time")})
 
 
-def test_table_2_has_every_combination_once() -> None:
-    cells = {
-        (study.diffusion.objective, study.training.weight, way.variance)
-        for study in STUDIES["table2"].values()
-        for way in study.ways.values()
-    }
-    assert len(cells) == 4 * 2 * 3
-    assert len({repr(study.network) for study in STUDIES["table2"].values()}) == 1
-    assert len({replace(s.training, weight="none") for s in STUDIES["table2"].values()}) == 1
-
-
 def test_the_same_seed_gives_the_same_row() -> None:
     whole = STUDIES["blocks"]["whole"]
     assert run(whole, 3) == run(whole, 3)
@@ -100,3 +89,16 @@ def test_an_unknown_row_is_refused_with_the_known() -> None:
         main(("blocks/half",))
     with pytest.raises(ValueError, match=r"table2, blocks, after.*'table9'"):
         main(("table9",))
+
+
+def test_noise_and_classes_of_a_way_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = short(STUDIES["calls"]["cosine"])
+    ways = {
+        "quiet": Way(steps=3, bits=False, classes="free"),
+        "noisy": Way(steps=3, bits=False, classes="free", eta=1.0),
+        "ancestral": Way(steps=3, bits=False, eta=None),
+    }
+    found = run(replace(study, ways=ways), 0)["ways"]
+    assert len({way["frechet"] for way in found.values()}) == 3
+    assert "matched" in found["quiet"]
+    assert "matched" not in found["ancestral"]

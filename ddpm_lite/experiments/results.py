@@ -5,7 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load_results", "relative"]
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["load_results", "per_seed", "relative", "spread"]
 
 STORED = Path(__file__).parent / "stored"
 
@@ -44,3 +48,24 @@ def relative(
         row["title"]: [number(row["seeds"][seed]) / base[seed] for seed in base]
         for row in rows.values()
     }
+
+
+def per_seed(row: dict[str, Any], way: str, what: str = "frechet") -> Float[Tensor, " seeds"]:
+    """One number of a study's row for each seed, float64.
+
+    Args:
+        row: of a table of `ddpm_lite.experiments.studies`.
+        way: how the network was used, as the row names it.
+        what: "frechet", "inception_score", "matched", "right_class", or "bits", per dimension.
+
+    Raises:
+        KeyError: the row has no such way, or did not measure that.
+    """
+    ways = [seed["ways"][way] for seed in row["seeds"].values()]
+    each = [used["bits"]["total"] if what == "bits" else used[what] for used in ways]
+    return torch.tensor(each, dtype=torch.float64)
+
+
+def spread(values: Float[Tensor, " N"]) -> tuple[float, float]:
+    """Mean and standard deviation, as `plots.table` shows them."""
+    return values.mean().item(), values.std().item()

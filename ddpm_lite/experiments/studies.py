@@ -3,8 +3,8 @@
     python -m ddpm_lite.experiments.studies [TABLE[/ROW] ...] [--seeds 0 1 2]
         [--processes 2] [--out FOLDER]
 
-All rows of a table are trained alike, on 8x8 digits, but for what the row is about. Every result
-goes into a file of its own, so that a run that stops goes on; tables are put together at the end.
+The rows stand in `ddpm_lite.experiments.tables`. Every result goes into a file of its own, so that
+a run that stops goes on; tables are put together at the end.
 """
 
 import json
@@ -12,143 +12,34 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any
 
 import torch
 import tyro
 from torch import Tensor, nn
 
 from ddpm_lite.batches import derive_seed
-from ddpm_lite.diffusion import GaussianDiffusion, Variance
-from ddpm_lite.experiments.ablations import Part, without
+from ddpm_lite.diffusion import GaussianDiffusion
+from ddpm_lite.experiments import matched
+from ddpm_lite.experiments.ablations import without
+from ddpm_lite.experiments.tables import STUDIES, Study, Way
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.data import digits
 from ddpm_lite.quality.classifier import load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
 from ddpm_lite.runs.many import codelength
-from ddpm_lite.runs.recipes import DiffusionConfig
 from ddpm_lite.samplers import ddim, ddpm, sample
+from ddpm_lite.schedule import spaced_times
 from ddpm_lite.system.files import written_aside
-from ddpm_lite.training import TrainConfig, train
-from ddpm_lite.unet import UNet, UNetConfig
+from ddpm_lite.training import train
+from ddpm_lite.unet import UNet
 
 __all__ = ["STUDIES", "Study", "Way", "run"]
 
 LEVELS, SAMPLES, CLASSES = 17, 500, 10
-
-
-class Way(NamedTuple):
-    """How the trained network is used: its variance, the steps, the label's pull."""
-
-    variance: Variance = "beta"
-    steps: int | None = None
-    """Of DDIM, without noise; all steps of the ancestral sampler when None."""
-    scale: float | None = None
-    """Of classifier-free guidance, for a network with labels."""
-    averaged: bool = True
-    """By the averaged weights, or by those of the last step."""
-    bits: bool = True
-    """Measure the bound of the test images too."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """One row: what is trained, and the ways in which it is then used.
-
-    Args:
-        title: of the row.
-        ways: a name for each.
-        diffusion, network, training: as in a recipe.
-        lacks: a part of the network that is taken out before training.
-        labelled: train with the digits' labels, a tenth of them hidden.
-    """
-
-    title: str
-    ways: dict[str, Way]
-    diffusion: DiffusionConfig = field(default_factory=lambda: DiffusionConfig(T=200))
-    network: UNetConfig = field(default_factory=lambda: UNetConfig(width=16, blocks=1))
-    training: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, decay=True))
-    lacks: Part | None = None
-    labelled: bool = False
-
-
-def _table2() -> dict[str, Study]:
-    """What is predicted, by which loss, with which variance: Ho et al. (2020), Table 2."""
-    rows = {}
-    for objective in ("mu", "eps", "x0", "v"):
-        for weight, loss in (("variational", "L"), ("none", "mse")):
-            for variance in ("beta", "beta_tilde", "learned"):
-                if loss == "mse" and variance == "beta_tilde":
-                    continue  # this loss does not know the fixed variance: trained once for both
-                ways = {variance: Way(variance)}
-                if loss == "mse" and variance == "beta":
-                    ways |= {"beta_tilde": Way("beta_tilde")}
-                diffusion = DiffusionConfig(T=200, objective=objective, variance=variance)
-                training = TrainConfig(steps=1000, decay=True, weight=weight)  # type: ignore[arg-type]
-                title = f"{objective}, {loss}, {variance}"
-                rows[f"{objective}-{loss}-{variance}"] = Study(
-                    title, ways, diffusion, training=training
-                )
-    return rows
-
-
-def _blocks() -> dict[str, Study]:
-    """The network with a part taken out, or another in its place."""
-    fast = {"averaged": Way(steps=50, bits=False)}
-    whole = Study("whole", fast | {"not averaged": Way(steps=50, averaged=False, bits=False)})
-    width16 = whole.network
-    rows = {"whole": whole}
-    for part in get_args(Part):
-        rows[f"no-{part}"] = replace(whole, title=f"without {part}", ways=fast, lacks=part)
-    others = {
-        "attention-8": ("attention at 8x8 too", replace(width16, attention=(8,))),
-        "linear-8": ("linear attention at 8x8", replace(width16, linear_attention=(8,))),
-        "note": ("NoteBlock", replace(width16, block="note")),
-        "convnext": ("ConvNeXt block", replace(width16, block="convnext")),
-        "two-blocks": ("two blocks a level", replace(width16, blocks=2)),
-    }
-    for name, (title, network) in others.items():
-        rows[name] = replace(whole, title=title, ways=fast, network=network)
-    return rows
-
-
-def _after() -> dict[str, Study]:
-    """What came after DDPM, each beside the same baseline."""
-    cosine = DiffusionConfig(schedule="cosine", T=200)
-    every = {f"ddim {n}": Way(steps=n, bits=False) for n in (5, 10, 20, 50, 100)}
-    base = Study("cosine schedule", {"all steps": Way()} | every, cosine)
-    one = {"all steps": Way()}
-    labels = {f"scale {s:g}": Way(steps=50, scale=s, bits=False) for s in (0, 1, 2, 4)}
-    min_snr = replace(base.training, weight="min_snr")
-    return {
-        "linear": replace(base, title="linear schedule", diffusion=DiffusionConfig(T=200)),
-        "cosine": base,
-        "learned": Study(
-            "learned variance, hybrid loss",
-            {"all steps": Way("learned")},
-            replace(cosine, variance="learned"),
-        ),
-        "v": Study("v", one, replace(cosine, objective="v")),
-        "min-snr": Study("min-SNR weight", one, cosine, training=min_snr),
-        "self-condition": Study("self-conditioning", one, replace(cosine, self_condition=True)),
-        "labels": Study(
-            "labels",
-            labels,
-            cosine,
-            training=replace(base.training, drop_label=0.1),
-            labelled=True,
-        ),
-    }
-
-
-STUDIES: dict[str, dict[str, Study]] = {
-    "table2": _table2(),
-    "blocks": _blocks(),
-    "after": _after(),
-}
 
 
 def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
@@ -209,17 +100,8 @@ def _measure(
 ) -> dict[str, Any]:
     config = diffusion.config | {"variance": way.variance}
     used = GaussianDiffusion(diffusion.schedule, **config)
-    device = next(network.parameters()).device
-    generator = torch.Generator(device).manual_seed(derive_seed(seed, 0, 1))
-    model: Callable[..., Tensor] = network
-    if way.scale is not None:
-        model = guided(network, torch.arange(SAMPLES, device=device) % CLASSES, way.scale)
-    shape = (SAMPLES, 1, 8, 8)
-    if way.steps is None:
-        x = sample(used, model, shape, ddpm, generator=generator, device=device)
-    else:
-        how = {"generator": generator, "device": device, "steps": way.steps}
-        x = sample(used, model, shape, ddim, **how)
+    asked = matched.labels_for(SAMPLES, way.classes or "even", seed)
+    x = _drawn(used, network, way, asked, seed)
     if not x.isfinite().all():
         return {"unstable": "samples that are not finite"}
     classifier = load_classifier()
@@ -232,13 +114,35 @@ def _measure(
         "frechet": scores.frechet,
         "inception_score": scores.inception_score,
     }
-    if way.scale is not None:
-        with torch.inference_mode():
+    with torch.inference_mode():
+        if way.classes:
+            seen, real = classifier.features(x), classifier.features(reference)
+            found["matched"] = matched.distance(seen, real, way.classes)
+        if way.scale is not None:
             said = classifier(x).argmax(1)
-        found["right_class"] = (said == torch.arange(SAMPLES) % CLASSES).float().mean().item()
+            found["right_class"] = (said == asked).float().mean().item()
     if way.bits:
         found["bits"] = asdict(codelength(used, network, digits("test")[0], chunk=256, seed=seed))
     return found
+
+
+def _drawn(
+    diffusion: GaussianDiffusion, network: nn.Module, way: Way, asked: Tensor, seed: int
+) -> Tensor:
+    """The row's samples; the start x_T is the same in every way."""
+    device = next(network.parameters()).device
+    model: Callable[..., Tensor] = network
+    if way.scale is not None:
+        model = guided(network, asked.to(device), way.scale)
+    how: dict[str, Any] = {"device": device}
+    how["generator"] = torch.Generator(device).manual_seed(derive_seed(seed, 0, 1))
+    shape = (SAMPLES, 1, 8, 8)
+    if way.steps is None:
+        return sample(diffusion, model, shape, ddpm, **how)
+    if way.eta is None:
+        chain = diffusion.subsequence(spaced_times(diffusion.T, way.steps))
+        return sample(chain, model, shape, ddpm, **how)
+    return sample(diffusion, model, shape, ddim, steps=way.steps, eta=way.eta, **how)
 
 
 def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
@@ -250,11 +154,21 @@ def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
     return f"{table}/{row}, seed {seed}"
 
 
-def floor() -> dict[str, Any]:
-    """Real digits against other real digits, as many as a row's samples."""
+def floor(table: str) -> dict[str, Any]:
+    """Real digits against other real digits, as many as a row's samples.
+
+    Where rows are measured against as many real images of the same classes, so are these.
+    """
     x0, net = digits("train")[0], load_classifier()
     half = len(x0) - SAMPLES
-    return asdict(real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=20))
+    real = real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=20)
+    found = asdict(real)
+    classes = {way.classes for study in STUDIES[table].values() for way in study.ways.values()}
+    with torch.inference_mode():
+        seen = net.features(x0)
+    for how in sorted(classes - {None}):  # type: ignore[type-var]
+        found[how] = matched.floor(seen, SAMPLES, how)  # type: ignore[arg-type,index]
+    return found
 
 
 def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
@@ -278,7 +192,7 @@ def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
         "batch": first.training.batch,
         "T": first.diffusion.T,
         "samples": SAMPLES,
-        "floor": floor(),
+        "floor": floor(table),
         "rows": rows,
     }
 

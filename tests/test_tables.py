@@ -1,0 +1,41 @@
+"""The rows of the studies vary what they are about, and nothing else."""
+
+from dataclasses import replace
+
+from ddpm_lite.experiments.tables import STUDIES
+
+
+def test_table_2_has_every_combination_once() -> None:
+    cells = {
+        (study.diffusion.objective, study.training.weight, way.variance)
+        for study in STUDIES["table2"].values()
+        for way in study.ways.values()
+    }
+    assert len(cells) == 4 * 2 * 3
+    assert len({repr(study.network) for study in STUDIES["table2"].values()}) == 1
+    assert len({replace(s.training, weight="none") for s in STUDIES["table2"].values()}) == 1
+
+
+def test_calls_compare_equal_counts() -> None:
+    (study,) = STUDIES["calls"].values()
+    steps: dict[str, list[int | None]] = {}
+    for name, way in study.ways.items():
+        steps.setdefault(name.partition(",")[0], []).append(way.steps)
+    assert steps.keys() == {"eta 0", "eta 1", "beta"}
+    assert len({tuple(counts) for counts in steps.values()}) == 1
+    assert {way.eta for way in study.ways.values()} == {0.0, 1.0, None}
+
+
+def test_guidance_varies_the_hidden_share_and_nothing_else() -> None:
+    rows = list(STUDIES["guidance"].values())
+    assert [row.training.drop_label for row in rows] == [0.1, 0.3, 0.5]
+    assert len({repr(replace(row.training, drop_label=0.0)) for row in rows}) == 1
+    assert all(row.ways == rows[0].ways for row in rows)
+
+
+def test_rates_are_rows_of_table_2_at_other_rates() -> None:
+    for name, study in STUDIES["rates"].items():
+        row = STUDIES["table2"][name.rpartition("-")[0]]
+        changed = replace(study.training, lr=row.training.lr, steps=row.training.steps)
+        assert changed == row.training != study.training
+        assert (study.diffusion, study.ways) == (row.diffusion, row.ways)
