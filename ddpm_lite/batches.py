@@ -18,8 +18,8 @@ from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.system.processes import rank, world
 
 __all__ = [
-    "Batch", "Draw", "check_data", "derive_seed", "mixed", "place", "seeded", "take_data",
-    "to_device",
+    "LAST_SEED", "Batch", "Draw", "check_data", "derive_seed", "mixed", "place", "seeded",
+    "take_data", "to_device",
 ]  # fmt: skip
 
 
@@ -168,6 +168,9 @@ def _check_levels(highest: int, levels: int | None) -> None:
             "those of the data?",
             stacklevel=4,
         )
+
+
+LAST_SEED = 2**63 - 1  # that torch takes
 
 
 def derive_seed(seed: int, step: int, stream: int) -> int:

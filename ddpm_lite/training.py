@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ddpm_lite._doors import check_kinds
-from ddpm_lite.batches import Batch, Draw, derive_seed, seeded, take_data
+from ddpm_lite.batches import LAST_SEED, Batch, Draw, derive_seed, seeded, take_data
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.system.processes import rank, world
@@ -86,6 +86,8 @@ class TrainConfig:
         for name in ("warmup", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.seed > LAST_SEED:
+            raise ValueError(f"seed must lie in 0..{LAST_SEED}, got {self.seed}")
         for name in ("lr", "weight_decay"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)}")

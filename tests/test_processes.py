@@ -102,7 +102,7 @@ def test_a_reader_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="got cuda:0 without a GPU"), joined("cuda:0"):
+    with pytest.raises(ValueError, match=r"torch finds here, .* got cuda:0"), joined("cuda:0"):
         pass
 
 

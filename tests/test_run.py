@@ -422,6 +422,24 @@ def test_a_full_disk_keeps_the_last_state(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen == list(range(3, 10))
 
 
+def test_a_log_pasted_twice_is_told_and_counted_once(tmp_path: Path) -> None:
+    run = Run(tmp_path, log_every=5)
+    list(run.train(small(), DIFFUSION, DATA, TrainConfig(steps=15, batch=8)))
+    once = run.rows()
+    run.log.write_bytes(2 * run.log.read_bytes())
+    with pytest.warns(UserWarning, match="3 lines are no rows of a log .* of them line 4"):
+        assert run.rows() == once
+
+
+def test_a_state_of_no_number_of_processes_is_gone_round(tmp_path: Path) -> None:
+    run = Run(tmp_path, every=2)
+    list(run.train(small(), DIFFUSION, DATA, TrainConfig(steps=4, batch=8)))
+    last = run.states()[-1]
+    save_state(last, {**load_state(last), "processes": torch.zeros(2)})
+    with pytest.warns(UserWarning, match="00000004.pt cannot be gone on from .* the state before"):
+        list(run.train(small(), DIFFUSION, DATA, TrainConfig(steps=4, batch=8)))
+
+
 def test_the_log_is_a_mean_and_survives_a_line_cut_short(tmp_path: Path) -> None:
     run, config = Run(tmp_path, every=4, log_every=2), TrainConfig(steps=8, batch=8)
     losses = [step.loss.item() for step in run.train(small(), DIFFUSION, DATA, config)]

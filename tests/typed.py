@@ -71,6 +71,8 @@ BASES_OUT = {words[0]: given.get("out", [""])[0] for words, given in reversed(BA
 # An infinite number that does mean something.
 INFINITE = {"clip_norm": "no clipping"}
 LONG = "n" * 300
+# What these change is not here: samples that lie in the place, a library that is not installed.
+ELSEWHERE = {"replace", "tensorboard"}
 
 
 class Setting(NamedTuple):
@@ -166,8 +168,8 @@ def edges(setting: Setting) -> Iterator[Try]:
         place = out or setting.name in ("weights", "data")
         for word in ("nowhere", "not/there"):
             yield Try([*lead, word], None if out or not place else False)
-        for word in ("file.txt", "file.txt/in", "folder", WEIGHTS, f"{WEIGHTS}/in", "pictures",
-                     "run", "old.png", "old.json", "old.js", "loop"):  # fmt: skip
+        for word in ("digits", "file.txt", "file.txt/in", "folder", WEIGHTS, f"{WEIGHTS}/in",
+                     "pictures", "run", "old.png", "old.json", "old.js", "loop"):  # fmt: skip
             yield Try([*lead, word], None)
         for word in ("3", "-1", "--", "~", ".", "..", "a b", "é漢字", "a\nb", "[a]*?", "%s{0}",
                      "</script>", "CON", "a.png", "a.b/c.json", "c.js", ".js", ".png", LONG,
@@ -354,6 +356,7 @@ def tried(base: str, setting: Setting, values: list[Try], plain: Any, good: Path
     usual = {str(setting.default), *BASES[base][1].get(setting.name, [])}
     others = [done for line, done in found if line[-1] not in usual]
     dead = others and plain is not None and all(done.reached == plain for done in others)
+    dead = dead and setting.name not in ELSEWHERE
     for line, done in found:
         words = f"no value of {setting.option} changes anything" if dead else done.words
         yield Fate("commands", shell(line), "silent" if dead else "right", words)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ddpm_lite.batches import LAST_SEED
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.runs.recipes import Recipe
@@ -25,7 +26,7 @@ from ddpm_lite.unet import UNet
 
 __all__ = [
     "GROUPS", "Sampling", "check_counts", "check_file", "check_folder", "check_images",
-    "check_labels", "check_pictures", "check_room", "check_scale", "check_square",
+    "check_labels", "check_pictures", "check_room", "check_scale", "check_seed", "check_square",
     "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
 ]  # fmt: skip
 
@@ -114,6 +115,12 @@ def check_counts(least: int, **counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < least:
             raise ValueError(f"{name} must be at least {least}, got {count}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that torch does not take."""
+    if not 0 <= seed <= LAST_SEED:
+        raise ValueError(f"seed must lie in 0..{LAST_SEED}, got {seed}")
 
 
 def check_labels(data: ImageSet) -> int:

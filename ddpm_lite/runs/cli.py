@@ -34,6 +34,8 @@ def main(args: list[str] | None = None) -> None:
     if empty := [i for i, word in enumerate(words) if word == "" or re.fullmatch("--.+=", word)]:
         # As a variable of the shell that was never set: as a path it would be this very folder.
         sys.exit(f"ddpm-lite: {' '.join(words[: empty[0] + 1])!r} ends in an empty word")
+    if "\0" in "".join(words):  # no shell passes one on, and no path has one
+        sys.exit(f"ddpm-lite: {' '.join(words)!r} must be words without a null character")
     try:
         tyro.extras.subcommand_cli_from_dict(
             verbs,

@@ -29,6 +29,7 @@ from ddpm_lite.runs.beforehand import (
     check_labels,
     check_pictures,
     check_scale,
+    check_seed,
     check_square,
     check_training,
     labels_of,
@@ -159,7 +160,7 @@ def sample(
         replace: take away the samples that lie in the folder already.
     """
     check_counts(1, samples=samples, batch=batch)
-    check_counts(0, seed=seed)
+    check_seed(seed)
     check_scale(scale)
     one_picture = check_pictures(out, replace)
     with joined(device) as here:
@@ -229,7 +230,8 @@ def evaluate(
     """
     check_counts(1, batch=batch)
     check_counts(2, images=images)
-    check_counts(0, seed=seed, samples=samples)
+    check_counts(0, samples=samples)
+    check_seed(seed)
     if samples:
         check_counts(GROUPS, samples=samples)
     elif given := _given(

@@ -192,6 +192,7 @@ class Run:
                     if state.step != _step_of(path):
                         raise ValueError(f"it is of step {state.step}")
                     _Mean(saved.get("log"), state.device)
+                    before = int(saved.get("processes", world()))
             except torch.OutOfMemoryError:  # of a GPU: the file is not to blame
                 raise
             except Exception as error:  # damage may show in any way
@@ -204,7 +205,6 @@ class Run:
                     f"{self.folder} holds a run with other settings: {'; '.join(different)}. Use "
                     "them again to go on, or another folder"
                 )
-            before = saved.get("processes", world())
             if before != world():
                 warnings.warn(
                     f"{path} is from {before} processes, and {world()} go on: the same run up to "
@@ -320,12 +320,14 @@ class Run:
         if not self.log.exists():
             return []
         lines = self.log.read_bytes().split(b"\n")
-        rows, bad = [], []
+        rows: list[dict[str, Any]] = []
+        bad = []
         for number, line in enumerate(lines, start=1):
-            row = None
+            row: Any = None
             with suppress(ValueError, RecursionError):
                 row = json.loads(line)
-            if isinstance(row, dict) and type(row.get("step")) is int and _is_whole(row):
+            good = isinstance(row, dict) and type(row.get("step")) is int and _is_whole(row)
+            if good and row["step"] > (rows[-1]["step"] if rows else 0):  # as steps are taken
                 rows.append(row)
             elif number < len(lines):  # the last is empty, or was being written when it was killed
                 bad.append(number)

@@ -42,14 +42,18 @@ def joined(device: str | None = None) -> Iterator[torch.device]:
         device: by default the GPU of this process's number, or else the CPU.
 
     Raises:
-        ValueError: a GPU where there is none.
+        ValueError: a device that torch does not know, or that is not there.
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
     if device is None:
         device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-    own = torch.device(device)
-    if own.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be there, got {device} without a GPU that torch can see")
+    try:
+        own = torch.device(device)
+        torch.empty(0, device=own)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device must be one that torch finds here, such as cpu or cuda, got {device}"
+        ) from error
     if own.type == "cuda":
         torch.cuda.set_device(own)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
