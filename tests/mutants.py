@@ -879,7 +879,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
     ],
     "runs.commands": [
         ("    check_counts(2, images=images)", "    check_counts(1, images=images)"),
-        ("check_counts(0, samples=samples)", "check_counts(0, seed=seed)"),
+        ("    check_counts(0, samples=samples)\n", ""),
         ("        check_counts(GROUPS, samples=samples)", "        pass"),
         ('reference or "train", *how_shown', "reference or split, *how_shown"),
         ('how_shown = noted.get("size"), noted.get("channels")', 'how_shown = noted.get("size"), None'),
