@@ -180,9 +180,10 @@ def test_each_column_of_a_table_has_a_header(path: Path) -> None:
 @chapters
 def test_rhythm(path: Path) -> None:
     kinds = "".join(c.cell_type[0] for c in cells(path)[1:])
+    assert len(kinds) < 40, "a chapter has at most forty cells"
     assert "cccc" not in kinds, "four code cells in a row: say something in between"
     for cell in cells(path, "code"):
-        assert cell.source.count("\n") < 25, f"cell {cell.id} is longer than 25 lines"
+        assert cell.source.count("\n") < 20, f"cell {cell.id} is longer than 20 lines"
     assert 1200 <= len(prose(path).split()) <= 2600
 
 
