@@ -76,6 +76,7 @@ def refused(words: str, *more: str) -> str:
         ("evaluate small.safetensors --out .", "out must end in .json, got ."),
         ("evaluate small.safetensors --out small.safetensors/a.json", "is a file"),
         ("sample small.safetensors --out a.png --samples 0", "samples must be at least 1, got 0"),
+        ("sample small.safetensors --out a.png --samples 9999999999999999999", "at most 92233"),
         ("sample small.safetensors --out a.png --batch 0", "batch must be at least 1, got 0"),
         ("sample small.safetensors --out a.png --seed -2", "in 0..9223372036854775807, got -2"),
         ("sample small.safetensors --out a.png --eta 0.5", "does nothing to ddpm, got 0.5"),

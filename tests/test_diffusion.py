@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
-from ddpm_lite import GaussianDiffusion, NoiseSchedule, cosine_schedule, linear_schedule
+from ddpm_lite import (
+    GaussianDiffusion,
+    NoiseSchedule,
+    cosine_schedule,
+    linear_schedule,
+    sigmoid_schedule,
+    spaced_times,
+)
 from tests.processes import schedules
 
 
@@ -318,6 +325,14 @@ def test_a_shortened_chain_is_held_to_the_whole_one() -> None:
             replace(short, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="stops must be 3 times of the whole chain"):
         GaussianDiffusion(linear_schedule(2), stops=(0, 500, 1000))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 20, 100, 999, 1000])
+def test_every_length_is_a_shortened_chain(steps: int) -> None:
+    for schedule in (cosine_schedule(), sigmoid_schedule(), linear_schedule()):
+        chain = GaussianDiffusion(schedule).subsequence(spaced_times(1000, steps))
+        assert steps == chain.T
+        assert_close(chain.schedule.alpha_bar[-1], schedule.alpha_bar[-1], rtol=1e-6, atol=0)
 
 
 def test_the_first_variance_is_of_the_first_step() -> None:

@@ -354,6 +354,7 @@ def tried(base: str, setting: Setting, values: list[Try], plain: Any, good: Path
         else:
             yield Fate("commands", shell(line), done.fate, done.words)
     usual = {str(setting.default), *BASES[base][1].get(setting.name, [])}
+    usual |= {"digits"} if setting.name == "data" else set()  # as the weights themselves say
     others = [done for line, done in found if line[-1] not in usual]
     dead = others and plain is not None and all(done.reached == plain for done in others)
     dead = dead and setting.name not in ELSEWHERE

@@ -78,7 +78,7 @@ def measure(name: str, seed: int, plan: Plan | None = None) -> dict[str, Any]:
         "error", the root mean square by which eps_hat at T misses the best answer for the training
         images; and "chains", for each "factor", the largest `error_factor`, and for each clip the
         "median" distance of the samples, held in [-1, 1] at the end, to the nearest training image,
-        and "largest", the largest |pixel| before that.
+        and "largest", the largest absolute pixel before that.
     """
     plan = plan or Plan()
     network, full = load("digits") if name == "shipped" else _trained(name, seed, plan)
@@ -129,7 +129,7 @@ def by_chain(table: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
 
     "entered" is the error of eps_hat at T times the chain's factor: what is off in the x after it,
     where 1 is the size of the noise. "always", "never" and "first" are median distances, by clip;
-    "largest" is the largest |pixel| that was never clipped.
+    "largest" is the largest absolute pixel that was never clipped.
     """
     chains = {}
     for name, seeds in table["rows"].items():

@@ -111,10 +111,12 @@ def pick_sampler(
 
 
 def check_counts(least: int, **counts: int | None) -> None:
-    """Refuse a number below the least; None is none of these."""
+    """Refuse a number below the least, or one that no machine counts to; None is neither."""
     for name, count in counts.items():
         if count is not None and count < least:
             raise ValueError(f"{name} must be at least {least}, got {count}")
+        if count is not None and count > LAST_SEED:
+            raise ValueError(f"{name} must be at most {LAST_SEED}, got {count}")
 
 
 def check_seed(seed: int) -> None:
@@ -281,7 +283,7 @@ def check_pictures(out: Path, replace: bool) -> bool:
     others = sorted(set(names) - set(old))
     if others:
         raise ValueError(
-            f"{out} must hold nothing but samples, and has {others[0].name}: use another folder"
+            f"out must hold nothing but samples, and {out} has {others[0].name}: use another folder"
         )
     if old and not replace:
         raise ValueError(
