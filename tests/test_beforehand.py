@@ -258,7 +258,7 @@ def test_what_lies_in_the_place_of_samples(
     assert sorted(p.name for p in work.glob("out/a/*.png")) == [f"00000{i}.png" for i in range(3)]
     (work / "out" / "a" / "notes.txt").write_text("mine")
     for flag in ("", "--replace"):
-        assert "nothing but samples, and has notes.txt" in refused(f"{command} {flag}")
+        assert "nothing but samples, and out/a has notes.txt" in refused(f"{command} {flag}")
     assert (work / "out" / "a" / ".DS_Store").exists()
     main([*command.replace("out/a", "GRID.PNG").split(), "--n", "4"])
     assert (work / "GRID.PNG").is_file()
