@@ -679,7 +679,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ('        state.step += 1\n        state.average()',
          '        state.average()\n        state.step += 1'),
         ('        state.scaler.unscale_(state.optimizer)\n        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)\n        state.scaler.step(state.optimizer)',
-         '        state.scaler.step(state.optimizer)\n        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)'),
+         '        nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)\n        state.scaler.step(state.optimizer)'),
         ('batch.labels[first : first + share])',
          'batch.labels[:share])'),
         ('eps = (x[first : first + share] for x in batch[:3])',
@@ -699,7 +699,6 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("    if config.drop_label and labels is None:", "    if False:"),
         (" or state.step == config.steps:", ":"),
         (" and bool(torch.stack(finite).all())):", "):"),
-        ('("weight", get_args(Weight))):', "):"),
     ],
     "batches": [
         ("mine = slice(rank(), None, world())", "mine = slice(None)"),

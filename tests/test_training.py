@@ -26,6 +26,8 @@ from ddpm_lite.batches import Draw
 from ddpm_lite.training import TrainState, pick_precision
 from tests.systems import several_processes
 
+WEIGHTS = UNet(8, 1, 8, (1,)).state_dict()
+
 
 class Linear(nn.Module):
     """eps_hat = w x_t for data that are zero; the best w is 1 / sqrt(1 - alpha_bar_t)."""
@@ -48,6 +50,31 @@ def test_it_finds_the_known_optimum() -> None:
     assert model.w.item() == pytest.approx(1 / 0.6, abs=0.02)
     assert last.ema.module.w.item() == pytest.approx(1 / 0.6, abs=0.02)
     assert last.loss < 1e-3
+
+
+def test_a_scaled_loss_takes_the_same_step() -> None:
+    """As float16 on a GPU: gradients are scaled back before their norm is held to clip_norm."""
+    ends = []
+    for scale in (None, 2.0**10):
+        network = UNet(8, 1, 8, (1,))
+        network.load_state_dict(WEIGHTS)
+        config = TrainConfig(steps=2, batch=8, warmup=0, clip_norm=1e-3)
+        state = TrainState(network, config)
+        if scale:
+            state.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        list(train(network, GaussianDiffusion(linear_schedule()), digits()[0][:32], state=state))
+        ends.append(state.optimizer.state_dict()["state"])
+    for name, moments in ends[0].items():  # Adam's own step hardly knows the gradient's size
+        assert_close(moments["exp_avg"], ends[1][name]["exp_avg"], rtol=1e-3, atol=1e-12)
+
+
+def test_the_network_trains_in_training_mode() -> None:
+    network, modes = UNet(8, 1, 8, (1,), dropout=0.1).eval(), []
+    network.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    config = TrainConfig(steps=2, batch=8)
+    for _ in train(network, GaussianDiffusion(linear_schedule()), digits()[0][:32], config):
+        network.eval()  # to sample in between, say
+    assert modes == [True, True]
 
 
 def test_the_average_by_hand() -> None:

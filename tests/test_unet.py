@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.blocks import Attention, LinearAttention
 from ddpm_lite.unet import Block, UNet, UNetConfig, time_embedding
 
@@ -422,3 +423,15 @@ def test_its_settings_are_one_dataclass() -> None:
 def test_a_setting_of_another_name() -> None:
     with pytest.raises(TypeError, match="widht"):
         UNet(8, widht=16)
+
+
+def test_settings_make_what_the_diffusion_asks_for() -> None:
+    for variance in ("beta", "learned"):
+        for condition in (False, True):
+            diffusion = GaussianDiffusion(
+                linear_schedule(), variance=variance, self_condition=condition
+            )
+            made = UNetConfig(width=8, mults=(1,)).make(8, 3, diffusion, classes=4)
+            assert made.config["learned_variance"] == (variance == "learned")
+            assert made.config["self_condition"] == condition
+            assert (made.channels, made.size, made.classes) == (3, 8, 4)
