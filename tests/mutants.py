@@ -950,6 +950,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 
 # Where a file is held by the tests of another too; by its own alone otherwise.
 TESTS = {
+    "system.files": ["files", "damage"],
     "runs.many": ["many", "labels"],
     "runs.beforehand": ["beforehand", "labels"],
     "forward": ["forward", "reverse"],
