@@ -27,6 +27,8 @@ from ddpm_lite import (
     train,
 )
 from ddpm_lite.guidance import guided
+from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.runs.beforehand import check_labels, pick_labels
 from ddpm_lite.runs.checkpoints import about, load_state, save_model
 from ddpm_lite.runs.cli import main
 from ddpm_lite.runs.many import codelength, draw
@@ -219,6 +221,23 @@ def test_evaluate_by_class(
     assert found["bits_per_dim"]["total"] == pytest.approx(mean)
     assert found["samples"]["samples"] == 12
     assert "\n  cat: " in capsys.readouterr().out
+
+
+def test_each_class_in_turn_and_none_that_is_hidden() -> None:
+    labels = pick_labels(network(4), None, 7, None, None)
+    assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert pick_labels(network(4), CLASSES, 2, "dog", 2.0).tolist() == [2, 2]
+    assert pick_labels(network(None), None, 2, None, None) is None
+
+
+def test_classes_without_names_are_counted() -> None:
+    images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 2, 1, 2, 0])
+    assert check_labels(ImageSet(images, labels, 256, "set", "train")) == 3
+    assert check_labels(ImageSet(images, labels, 256, "set", "train", ("a", "b", "c", "d"))) == 4
+    with pytest.raises(ValueError, match="set must have two classes or more, got 1"):
+        check_labels(ImageSet(images, 0 * labels, 256, "set", "train"))
+    with pytest.raises(ValueError, match="each image of set needs a label, and image 3 has none"):
+        check_labels(ImageSet(images, torch.tensor([0, 2, 1, -1, -1]), 256, "set", "train"))
 
 
 def refused(words: str) -> str:

@@ -138,7 +138,7 @@ def check_labels(data: ImageSet) -> int:
         )
     if (missing := (data.labels < 0).nonzero()).numel():
         raise ValueError(
-            f"each image of {data.name} needs a label: image {int(missing[0])} has none"
+            f"each image of {data.name} needs a label, and image {int(missing[0])} has none"
         )
     classes = len(data.classes) if data.classes else int(data.labels.max()) + 1
     if classes < 2:
