@@ -58,6 +58,13 @@ def test_the_system_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found.classes[0], len(found.classes)) == ("T-shirt/top", 10)
 
 
+def test_a_name_goes_before_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = write(tmp_path / "mnist")
+    assert idx.idx_files("mnist") == {}
+    assert (load_images("./mnist").images.numpy() == pixels[:, None]).all()
+
+
 @pytest.mark.skipif(not idx.INSTALLED["fashion_mnist"].exists(), reason=PACKAGE)
 def test_fashion_mnist_as_installed() -> None:
     found = load_images("fashion_mnist", "test")

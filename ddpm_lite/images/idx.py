@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ddpm_lite.images.sources import check_all_read, files_below
+from ddpm_lite.images.sources import HUB, check_all_read, files_below
 from ddpm_lite.system.machine import memory
 
 __all__ = ["CLASSES", "INSTALLED", "idx_files", "read_idx", "read_split"]
@@ -46,6 +46,8 @@ def idx_files(name: str) -> dict[str, Split]:
         ValueError: a split that has not one file of images and one of labels; something else in
             the folder that may hold images.
     """
+    if name in HUB and name not in INSTALLED:  # a name goes before a folder
+        return {}
     root = INSTALLED.get(name, Path(os.path.expanduser(name))).absolute()
     if not root.is_dir():
         return {}
