@@ -28,6 +28,7 @@ from ddpm_lite import (
 )
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.runs import commands
 from ddpm_lite.runs.beforehand import check_labels, pick_labels
 from ddpm_lite.runs.checkpoints import about, load_state, save_model
 from ddpm_lite.runs.cli import main
@@ -224,10 +225,10 @@ def test_evaluate_by_class(
 
 
 def test_each_class_in_turn_and_none_that_is_hidden() -> None:
-    labels = pick_labels(network(4), None, 7, None, None)
+    labels = pick_labels(network(4), None, 7)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert pick_labels(network(4), CLASSES, 2, "dog", 2.0).tolist() == [2, 2]
-    assert pick_labels(network(None), None, 2, None, None) is None
+    assert pick_labels(network(4), CLASSES, 2, "dog").tolist() == [2, 2]
+    assert pick_labels(network(None), None, 2) is None
 
 
 def test_classes_without_names_are_counted() -> None:
@@ -244,6 +245,24 @@ def refused(words: str) -> str:
     with pytest.raises(SystemExit) as end:
         main(words.split())
     return str(end.value)
+
+
+def test_samples_are_shared_out_as_the_reference_is(
+    trained: Path, animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five more dogs make it five, five and ten; half of these are three, two and five."""
+    for i in range(5):
+        save(animals / "train" / "dog" / f"more-{i}.png", random(8, 8, seed=i))
+    seen: list[Any] = []
+
+    def drawing(*args: Any, labels: Tensor, scale: float, **options: Any) -> Tensor:
+        seen.extend([labels.bincount().tolist(), scale])
+        return draw(*args, labels=labels, scale=scale, **options)
+
+    monkeypatch.setattr(commands, "draw", drawing)
+    words = f"evaluate {trained} --samples 10 --steps 2 --features digits --scale 2"
+    main(words.split())
+    assert seen == [[3, 2, 5], 2.0]
 
 
 def test_what_is_wrong_is_named_before_anything_is_trained(

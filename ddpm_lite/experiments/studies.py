@@ -35,7 +35,6 @@ from ddpm_lite.samplers import ddim, ddpm, sample
 from ddpm_lite.schedule import spaced_times
 from ddpm_lite.system.files import written_aside
 from ddpm_lite.training import train
-from ddpm_lite.unet import UNet
 
 __all__ = ["STUDIES", "Study", "Way", "run"]
 
@@ -77,9 +76,7 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
 
 
 def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:
-    if study.labelled:
-        return UNet(8, 1, **asdict(study.network), classes=CLASSES + 1)
-    network = study.network.make(8, 1, diffusion)
+    network = study.network.make(8, 1, diffusion, CLASSES + 1 if study.labelled else None)
     return without(network, study.lacks) if study.lacks else network
 
 

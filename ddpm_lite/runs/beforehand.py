@@ -25,9 +25,9 @@ from ddpm_lite.system.machine import memory
 from ddpm_lite.unet import UNet
 
 __all__ = [
-    "GROUPS", "Sampling", "check_counts", "check_file", "check_folder", "check_images",
-    "check_labels", "check_pictures", "check_room", "check_scale", "check_seed", "check_square",
-    "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
+    "GROUPS", "Sampling", "check_classes", "check_counts", "check_file", "check_folder",
+    "check_images", "check_labels", "check_pictures", "check_room", "check_scale",
+    "check_square", "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
 ]  # fmt: skip
 
 GROUPS = 10  # of Inception Score: fewer samples cannot be measured
@@ -119,12 +119,6 @@ def check_counts(least: int, **counts: int | None) -> None:
             raise ValueError(f"{name} must be at most {LAST_SEED}, got {count}")
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that torch does not take."""
-    if not 0 <= seed <= LAST_SEED:
-        raise ValueError(f"seed must lie in 0..{LAST_SEED}, got {seed}")
-
-
 def check_labels(data: ImageSet) -> int:
     """How many classes a set has.
 
@@ -152,8 +146,15 @@ def check_scale(scale: float | None) -> None:
         raise ValueError(f"scale must be a number from 0 up, got {scale}")
 
 
+def check_classes(network: UNet, **asked: str | float | None) -> None:
+    """Refuse what means something for weights with classes alone, and these have none."""
+    for what, value in asked.items():
+        if network.classes is None and value is not None:
+            raise ValueError(f"{what} needs weights with classes, these have none, got {value}")
+
+
 def pick_labels(
-    network: UNet, names: Sequence[str] | None, n: int, label: str | None, scale: float | None
+    network: UNet, names: Sequence[str] | None, n: int, label: str | None = None
 ) -> Int[Tensor, " n"] | None:
     """The label of each of n samples: the one asked for, or else each class in turn.
 
@@ -162,13 +163,9 @@ def pick_labels(
         label: a name, or a number.
 
     Raises:
-        ValueError: a label that is none of the classes; a label or a scale, and weights without
-            classes.
+        ValueError: a label that is none of the classes.
     """
     if network.classes is None:
-        for what, value in (("label", label), ("scale", scale)):
-            if value is not None:
-                raise ValueError(f"{what} needs weights with classes, these have none, got {value}")
         return None
     last, names = network.classes - 1, list(names or ())  # the last class stands for no label
     if label is None:

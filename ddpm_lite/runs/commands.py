@@ -23,13 +23,13 @@ from ddpm_lite.quality.evaluation import evaluate_samples
 from ddpm_lite.quality.inception import Inception
 from ddpm_lite.runs.beforehand import (
     GROUPS,
+    check_classes,
     check_counts,
     check_file,
     check_images,
     check_labels,
     check_pictures,
     check_scale,
-    check_seed,
     check_square,
     check_training,
     labels_of,
@@ -94,14 +94,13 @@ def train(
         # One class more, which stands for a hidden label.
         asked = None if classes is None else classes + 1
         network = recipe.network.make(size, channels, diffusion, asked).to(here)
+        in_turn = pick_labels(network, None, 64)
         note = _note(here, recipe.training.seed) | {"data": recipe.data}
         note |= {"split": "train", "size": recipe.size, "channels": recipe.channels}
         writer = make_writer(out / "tensorboard") if make_writer else None
-        labels = None if classes is None else data.labels
-        in_turn = None if classes is None else torch.arange(64) % classes
         if classes is not None:
             note |= {"classes": data.classes or [str(i) for i in range(classes)]}
-        steps = run.train(network, diffusion, data.images, recipe.training, note, labels)
+        steps = run.train(network, diffusion, data, recipe.training, note)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
         for step in steps:
@@ -160,13 +159,14 @@ def sample(
         replace: take away the samples that lie in the folder already.
     """
     check_counts(1, samples=samples, batch=batch)
-    check_seed(seed)
+    check_counts(0, seed=seed)
     check_scale(scale)
     one_picture = check_pictures(out, replace)
     with joined(device) as here:
         path = _file(weights)
         network, diffusion = load(path)
-        labels = pick_labels(network, _classes(path), samples, label, scale)
+        check_classes(network, label=label, scale=scale)
+        labels = pick_labels(network, _classes(path), samples, label)
         how = pick_sampler(diffusion, sampler, steps, eta)
         shape = (network.channels, network.size, network.size)
         x = draw(
@@ -230,8 +230,7 @@ def evaluate(
     """
     check_counts(1, batch=batch)
     check_counts(2, images=images)
-    check_counts(0, samples=samples)
-    check_seed(seed)
+    check_counts(0, seed=seed, samples=samples)
     if samples:
         check_counts(GROUPS, samples=samples)
     elif given := _given(
@@ -259,7 +258,7 @@ def evaluate(
             real = _images(name, reference or "train", *how_shown)
             check_images(network, diffusion, real)
             of_real = labels_of(network, classes, real)
-            pick_labels(network, classes, samples, None, scale)  # refuses a scale without classes
+            check_classes(network, scale=scale)
             judge = _judge(features or ("digits" if name == "digits" else "inception"), real, here)
         x0 = to_model_range(shown.images[:images].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
@@ -269,7 +268,7 @@ def evaluate(
             diffusion, network, x0, chunk=batch, seed=seed, progress=True, labels=told
         )
         found["bits_per_dim"] = says = asdict(bits)
-        by_class = says.pop("by_class")
+        by_class = says.pop("by_class", {})
         if by_class:
             names = [*(classes or map(str, range((network.classes or 1) - 1))), "no label"]
             says["by_class"] = {names[label]: value for label, value in by_class.items()}

@@ -4,7 +4,7 @@ What comes out does not depend on how many processes took part.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from ddpm_lite.guidance import guided
 from ddpm_lite.samplers import Noise, SampleStep, ddpm, sample
 from ddpm_lite.system.processes import gather, rank, world
 
-__all__ = ["Codelength", "codelength", "draw"]
+__all__ = ["Codelength", "CodelengthByClass", "codelength", "draw"]
 
 
 @door
@@ -98,14 +98,20 @@ class Codelength:
     """L_0."""
     images: int
     """How many."""
-    by_class: dict[int, float] = field(default_factory=dict)
-    """The mean of the images of each label, where they were measured with labels."""
 
     def __str__(self) -> str:
         return (
             f"{self.total:.4f} ± {self.standard_error:.4f} bits/dim over {self.images} images: "
             f"L_T {self.prior:.2e}, sum of L_(t-1) {self.kl:.4f}, L_0 {self.decoder:.4f}"
         )
+
+
+@dataclass(frozen=True)
+class CodelengthByClass(Codelength):
+    """The same of images that were measured with their labels."""
+
+    by_class: dict[int, float]
+    """`total` of the images of each label."""
 
 
 @door
@@ -127,7 +133,7 @@ def codelength(
         clip, chunk: as for `elbo`.
         progress: show a bar of images, in the first process.
         labels: the class of each image, which a network with classes is told: the bound is then
-            that of an image whose label is known.
+            that of an image whose label is known, and comes by class too.
 
     Raises:
         TypeError: images that are no tensor, such as a set or a loader: `to_model_range` makes
@@ -161,9 +167,12 @@ def codelength(
     every = _together(parts)
     prior, kl, decoder, total = every.mean(0).tolist()
     error = (every[:, 3].std() / len(every) ** 0.5).item()
-    which = [] if labels is None else labels.cpu().unique().tolist()
-    by_class = {c: every[labels.cpu() == c, 3].mean().item() for c in which}  # type: ignore[union-attr]
-    return Codelength(total, error, prior, kl, decoder, len(every), by_class)
+    whole = Codelength(total, error, prior, kl, decoder, len(every))
+    if labels is None:
+        return whole
+    own = labels.cpu()
+    by_class = {c: every[own == c, 3].mean().item() for c in own.unique().tolist()}
+    return CodelengthByClass(**vars(whole), by_class=by_class)
 
 
 def _told(network: Any, label: int) -> Any:

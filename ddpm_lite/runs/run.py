@@ -401,13 +401,13 @@ def _settings(
     labels: Tensor | None,
 ) -> dict[str, Any]:
     """What a run must agree with to go on, as JSON would have it."""
-    beta = hashlib.blake2b(diffusion.schedule.beta.numpy().data, digest_size=8)
+    betas = _digest(diffusion.schedule.beta)
     about_data = {"shape": list(data.shape), "dtype": str(data.dtype), "digest": _digest(data)}
     if labels is not None:
         about_data["labels"] = _digest(labels.long())
     says = {
         "network": network.config,
-        "diffusion": {**diffusion.config, "T": diffusion.T, "betas": beta.hexdigest()},
+        "diffusion": {**diffusion.config, "T": diffusion.T, "betas": betas},
         "data": about_data,
         "training": asdict(config),
     }
