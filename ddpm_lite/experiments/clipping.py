@@ -8,10 +8,10 @@ clipped always and never; by a tenth of them also with the first guess clipped a
 has a file of its own, so that a run that stops goes on.
 """
 
-import json
 import math
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ddpm_lite.batches import derive_seed
 from ddpm_lite.diffusion import GaussianDiffusion, Model
+from ddpm_lite.experiments.results import kept, write
 from ddpm_lite.images.data import digits
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.quality.metrics import nearest_distance
@@ -28,7 +29,6 @@ from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.runs.recipes import DiffusionConfig
 from ddpm_lite.samplers import ddpm, sample
 from ddpm_lite.schedule import spaced_times
-from ddpm_lite.system.files import written_aside
 from ddpm_lite.training import TrainConfig, train
 from ddpm_lite.unet import UNetConfig
 
@@ -193,15 +193,9 @@ def collect(out: Path, plan: Plan) -> None:
     for seed in plan.seeds:
         for name in NETWORKS:
             file = out / "clipping" / f"{name}-{seed}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if not file.exists():
-                found = measure(name, seed, plan)
-                with written_aside(file) as aside:
-                    aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
-                print(f"{name}, seed {seed}", flush=True)
-            rows[name][str(seed)] = json.loads(file.read_text(encoding="utf-8"))
-    with written_aside(out / "clipping.json") as aside:
-        aside.write_text(json.dumps(table | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+            make = partial(measure, name, seed, plan)
+            rows[name][str(seed)] = kept(file, make, f"{name}, seed {seed}")
+    write(out / "clipping.json", table | {"rows": rows}, indent=1)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ training images. Each part goes into a file of its own, with its date, so that a
 on.
 """
 
-import json
 from collections.abc import Callable
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from torch import Tensor
 
 from ddpm_lite.batches import derive_seed
 from ddpm_lite.bound import elbo
+from ddpm_lite.experiments.results import kept, write
 from ddpm_lite.images.data import digits
 from ddpm_lite.quality.classifier import DigitsClassifier, load_classifier, train_classifier
 from ddpm_lite.quality.metrics import frechet_distance, moments, nearest_distance, nearest_ratio
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.runs.many import draw
 from ddpm_lite.samplers import ddim
-from ddpm_lite.system.files import written_aside
 
 __all__ = ["PARTS", "feature_networks"]
 
@@ -190,6 +189,10 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+def _dated(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return measure() | {"date": date.today().isoformat()}
+
+
 def main(out: Path = Path("results")) -> None:
     """Measure what is not measured yet, and put the table together.
 
@@ -206,15 +209,8 @@ def main(out: Path = Path("results")) -> None:
     }
     for name, measure in PARTS.items():
         file = out / "shipped" / f"{name}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            found = measure() | {"date": date.today().isoformat()}
-            with written_aside(file) as aside:
-                aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
-            print(name, flush=True)
-        table[name] = json.loads(file.read_text(encoding="utf-8"))
-    with written_aside(out / "shipped.json") as aside:
-        aside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        table[name] = kept(file, partial(_dated, measure), name)
+    write(out / "shipped.json", table, indent=1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["load_results", "per_seed", "relative", "spread"]
+from ddpm_lite.system.files import written_aside
+
+__all__ = ["kept", "load_results", "per_seed", "relative", "spread", "write"]
 
 STORED = Path(__file__).parent / "stored"
 
@@ -28,6 +30,21 @@ def load_results(name: str) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); install the package again") from error
+
+
+def write(file: Path, found: Any, indent: int | None = None) -> None:
+    """JSON that takes its place once it is whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(file) as aside:
+        aside.write_text(json.dumps(found, indent=indent) + "\n", encoding="utf-8")
+
+
+def kept(file: Path, make: Callable[[], Any], name: str) -> Any:
+    """What a file holds; made, written and told by its name where it is not there yet."""
+    if not file.exists():
+        write(file, make())
+        print(name, flush=True)
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def relative(

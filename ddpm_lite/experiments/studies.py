@@ -25,6 +25,7 @@ from ddpm_lite.batches import derive_seed
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.experiments import matched
 from ddpm_lite.experiments.ablations import without
+from ddpm_lite.experiments.results import write
 from ddpm_lite.experiments.tables import STUDIES, Study, Way
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.data import digits
@@ -33,7 +34,6 @@ from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
 from ddpm_lite.runs.many import codelength
 from ddpm_lite.samplers import ddim, ddpm, sample
 from ddpm_lite.schedule import spaced_times
-from ddpm_lite.system.files import written_aside
 from ddpm_lite.training import train
 
 __all__ = ["STUDIES", "Study", "Way", "run"]
@@ -146,8 +146,7 @@ def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
     if device == "cpu":
         torch.set_num_threads(1)  # several rows at a time use the cores better
     found = run(STUDIES[table][row], seed, device)
-    with written_aside(file) as aside:
-        aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    write(file, found)
     return f"{table}/{row}, seed {seed}"
 
 
@@ -221,7 +220,6 @@ def main(
     for seed in seeds:
         for table, row in wanted:
             file = out / table / f"{row}-{seed}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
             if not file.exists():
                 jobs.append((table, row, seed, file, device))
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -229,10 +227,7 @@ def main(
         for done in as_completed([pool.submit(_job, *job) for job in jobs]):
             print(done.result(), flush=True)
     for table in dict(wanted):
-        with written_aside(out / f"{table}.json") as aside:
-            aside.write_text(
-                json.dumps(collect(table, out, device), indent=1) + "\n", encoding="utf-8"
-            )
+        write(out / f"{table}.json", collect(table, out, device), indent=1)
 
 
 if __name__ == "__main__":
