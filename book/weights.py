@@ -123,9 +123,7 @@ def make(name: str) -> dict[str, Any]:
     card["parameters"] = sum(p.numel() for p in network.parameters())
     card["bits_per_dim"] = {
         s.split: kept(
-            parts / f"{s.split}.json",
-            lambda s=s: bits(s.split, s.labels),
-            s.split,
+            parts / f"{s.split}.json", partial(bits, s.split, s.labels), s.split
         )
         for s in (test, train)
     }
