@@ -1,6 +1,6 @@
 """Make weights that come with the package again, each with its card: `make weights`.
 
-    python book/weights.py [digits|fashion] ...
+    python book/weights.py [digits] [fashion]
 
 Trains by the recipe of the same name and measures, going on where it stopped. The classifiers, whose
 features the distances are in, are made by `python -m ddpm_lite.quality.classifier`.

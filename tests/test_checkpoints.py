@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from ddpm_lite import GaussianDiffusion, UNet, cosine_schedule, linear_schedule
 from ddpm_lite.runs.checkpoints import (
     about,
+    card,
     load,
     load_state,
     save_model,
@@ -227,5 +228,9 @@ def test_shipped_weights_load_and_say_where_they_are_from(name: str) -> None:
     size = net.config["size"]
     x = torch.randn(2, net.config["channels"], size, size)
     assert net(x, torch.tensor([1, diffusion.T])).shape == x.shape
-    card = about(name)["about"]
-    assert {"command", "seed", "device", "date", "step"} <= card.keys()
+    says, measured = about(name)["about"], card(name)
+    for what in ("command", "seed", "device", "date", "step"):
+        assert measured[what] == says[what], what
+    assert measured["parameters"] == sum(p.numel() for p in net.parameters())
+    with pytest.raises(FileNotFoundError, match="no card of dogs; with the package come: "):
+        card("dogs")

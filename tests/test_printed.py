@@ -30,7 +30,7 @@ from ddpm_lite.runs import commands
 from ddpm_lite.runs.checkpoints import load_state
 from ddpm_lite.runs.cli import main
 from ddpm_lite.runs.recipes import RECIPES
-from tests.pictures import cached, offline
+from tests.pictures import cached, offline, random, save
 from tests.printed import PAGES, PRINTED, ROOT, blocks, inline, text
 from tests.small import as_environment, small
 from tests.systems import of_the_source, several_processes
@@ -253,6 +253,8 @@ def test_a_block_of_ours_runs_as_printed(
     for name, (told, recipe) in RECIPES.items():
         monkeypatch.setitem(RECIPES, name, (told, small(recipe)))
     monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("cross", "ring")):  # the reader's own images
+        save(tmp_path / f"shapes/{name}/{number}.png", random(28, 28, seed=number))
     for command in OURS[place]:
         words = shlex.split(command)
         if words[0] == "ddpm-lite":

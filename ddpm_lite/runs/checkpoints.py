@@ -27,7 +27,16 @@ from ddpm_lite.system.files import WEIGHTS, check_card, written_aside
 from ddpm_lite.training import unwrapped
 from ddpm_lite.unet import UNet
 
-__all__ = ["about", "check_saves", "load", "load_state", "save_model", "save_state", "shipped"]
+__all__ = [
+    "about",
+    "card",
+    "check_saves",
+    "load",
+    "load_state",
+    "save_model",
+    "save_state",
+    "shipped",
+]
 
 FORMAT = "ddpm-lite 1"
 PARTS = ("network", "diffusion", "about")  # of the metadata, each a dict in JSON
@@ -151,6 +160,19 @@ def about(source: str | Path) -> dict[str, Any]:
     path = _find(source)
     with _opened(path) as file:
         return _metadata(file, path)
+
+
+def card(name: str) -> dict[str, Any]:
+    """What was measured of weights that come with the package, and how they were made.
+
+    Raises:
+        FileNotFoundError: no weights of that name come with the package.
+    """
+    if name not in shipped():
+        raise FileNotFoundError(
+            f"no card of {name}; with the package come: {', '.join(shipped()) or 'none'}"
+        )
+    return json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def shipped() -> list[str]:
