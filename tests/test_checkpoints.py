@@ -227,7 +227,8 @@ def test_shipped_weights_load_and_say_where_they_are_from(name: str) -> None:
     net, diffusion = load(name)
     size = net.config["size"]
     x = torch.randn(2, net.config["channels"], size, size)
-    assert net(x, torch.tensor([1, diffusion.T])).shape == x.shape
+    labels = None if net.classes is None else torch.tensor([0, net.classes - 1])
+    assert net(x, torch.tensor([1, diffusion.T]), labels=labels).shape == x.shape
     says, measured = about(name)["about"], card(name)
     for what in ("command", "seed", "device", "date", "step"):
         assert measured[what] == says[what], what

@@ -9,11 +9,13 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from ddpm_lite import digits
+from ddpm_lite.images import idx
 from ddpm_lite.quality import classifier
 from ddpm_lite.quality.classifier import (
     COMMAND,
@@ -24,7 +26,9 @@ from ddpm_lite.quality.classifier import (
     train_classifier,
     write_classifier,
 )
+from tests.pictures import idx as idx_bytes
 
+PACKAGE = "the images of Debian's dataset-fashion-mnist are not installed here"
 ROOT = Path(__file__).parents[1]
 CARD = json.loads((WEIGHTS / "digits_classifier.json").read_text())
 
@@ -44,6 +48,48 @@ def test_the_card_tells_the_truth() -> None:
         found = find_spec(command.removeprefix("python -m "))
         assert found is not None
         assert found.origin == classifier.__file__
+
+
+def test_the_classifier_of_clothes_is_that_of_its_card() -> None:
+    card = json.loads((WEIGHTS / "fashion_mnist_classifier.json").read_text())
+    weights = (WEIGHTS / "fashion_mnist_classifier.safetensors").read_bytes()
+    assert card["sha256"] == hashlib.sha256(weights).hexdigest()
+    network = load_classifier(data="fashion_mnist")
+    assert card["parameters"] == sum(p.numel() for p in network.parameters())
+    assert card["accuracy"]["test"] >= 0.92
+    assert card["command"] == f"{COMMAND} fashion_mnist"
+
+
+@pytest.mark.skipif(not idx.INSTALLED["fashion_mnist"].exists(), reason=PACKAGE)
+def test_the_classifier_of_clothes_is_as_often_right_as_its_card_says() -> None:
+    card = json.loads((WEIGHTS / "fashion_mnist_classifier.json").read_text())
+    network = load_classifier(data="fashion_mnist")
+    assert card["images"]["test"] == 10_000
+    found = accuracy(network, "test", "fashion_mnist")
+    assert found == pytest.approx(card["accuracy"]["test"], abs=3e-4)  # another CPU rounds
+
+
+def test_a_classifier_of_clothes_is_made_from_idx_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One class is dark and one bright: that is soon learnt."""
+    labels = np.arange(200, dtype=np.uint8) % 2
+    images = (np.ones((200, 28, 28)) * (40 + 170 * labels)[:, None, None]).astype(np.uint8)
+    source = tmp_path / "set"
+    source.mkdir()
+    for part in ("train", "t10k"):
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            (source / f"{part}-{name}-ubyte").write_bytes(idx_bytes(values))
+    monkeypatch.setitem(idx.INSTALLED, "fashion_mnist", source)
+    card = write_classifier(tmp_path / "made", epochs=8, data="fashion_mnist")
+    assert card["images"] == {"train": 200, "test": 200}
+    assert card["accuracy"]["test"] > 0.95
+    network = load_classifier(tmp_path / "made", "fashion_mnist")
+    assert accuracy(network, "test", "fashion_mnist") == card["accuracy"]["test"]
+    features = network.features(torch.zeros(3, 1, 28, 28))
+    assert features.shape == (3, 64)
+    with pytest.raises(ValueError, match=r"must be \[B, 1, 28, 28\], got \(1, 1, 8, 8\)"):
+        network(torch.zeros(1, 1, 8, 8))
 
 
 def test_it_beats_simpler_classifiers() -> None:
@@ -138,6 +184,10 @@ def test_bad_input(tmp_path: Path) -> None:
         load_classifier().features(torch.zeros(2, 3, 8, 8))
     with pytest.raises(FileNotFoundError, match=f"`{classifier.COMMAND}` makes the package's own"):
         load_classifier(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"`{classifier.COMMAND} fashion_mnist` makes"):
+        load_classifier(tmp_path, "fashion_mnist")
+    with pytest.raises(ValueError, match="data must be digits or fashion_mnist, got 'mnist'"):
+        load_classifier(data="mnist")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         train_classifier(epochs=0)
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
