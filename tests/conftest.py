@@ -1,5 +1,6 @@
 """Shapes are checked in tests: every annotated function of the package, at every call."""
 
+import signal
 from collections.abc import Iterator
 
 import jaxtyping
@@ -7,6 +8,10 @@ import pytest
 import torch
 
 hook = jaxtyping.install_import_hook("ddpm_lite", "beartype.beartype")
+
+# A shell starts what it puts into the background with Ctrl-C ignored; tests of it must not be.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
