@@ -21,12 +21,20 @@ from ddpm_lite._doors import check_kinds
 from ddpm_lite.batches import LAST_SEED, Batch, Draw, derive_seed, seeded, take_data
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.system.device import (
+    Device,
+    Precision,
+    fused,
+    keeps_channels_last,
+    pick_precision,
+    round_products,
+    too_many,
+)
 from ddpm_lite.system.processes import rank, world
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Weight = Literal["none", "simple", "variational", "min_snr"]
 LOOK = 100  # steps between looks at the loss: a look waits for the device
 
@@ -131,13 +139,15 @@ class TrainState:
         self.config, self.step = config, 0
         self.device = next(model.parameters()).device
         self.decay = Decay(config.ema_decay)
-        self.ema = AveragedModel(model, multi_avg_fn=self.decay)
+        with torch.device("cpu"):  # of its count, which on a GPU would be waited for at each step
+            self.ema = AveragedModel(model, multi_avg_fn=self.decay)
         self.ema.eval()
-        fused = self.device.type in ("cpu", "cuda", "mps", "xpu")
+        facts = Device.of(self.device)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), config.lr, weight_decay=config.weight_decay, fused=fused
+            model.parameters(), config.lr, weight_decay=config.weight_decay, fused=fused(facts)
         )
-        self.precision = pick_precision(model, config.precision)
+        parameters = sum(p.numel() for p in model.parameters())
+        self.precision = pick_precision(facts, config.precision, parameters)
         half = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
 
@@ -266,12 +276,9 @@ def _train(
     labels: Tensor | None,
     config: TrainConfig,
 ) -> Iterator[TrainStep]:
-    device = state.device
-    if device.type == "cuda" and config.tf32:
-        torch.set_float32_matmul_precision("high")
-    channels_last = config.channels_last
-    if channels_last is None:  # on a CPU, torch's GroupNorm takes ten times as long with it
-        channels_last = device.type != "cpu" and state.precision != torch.float32
+    device, facts = state.device, Device.of(state.device)
+    round_products(facts, config.tf32)
+    channels_last = keeps_channels_last(facts, state.precision, config.channels_last)
     layout = torch.contiguous_format
     if channels_last and data.ndim == 4:
         layout = torch.channels_last
@@ -396,37 +403,11 @@ def _gradient(
                     own = losses(model, x0, t, eps, condition=batch.condition).mean()
                 state.scaler.scale(own / config.accumulate).backward()
             except torch.OutOfMemoryError as error:
-                error.add_note(
-                    f"{share} images at once were too many: a larger accumulate than "
-                    f"{config.accumulate} cuts the batch of {config.batch} into smaller parts"
-                )
+                facts = Device.of(device)
+                error.add_note(too_many(facts, share, config.accumulate, config.batch))
                 raise
         loss += own.detach() / config.accumulate
     return loss
-
-
-def pick_precision(model: nn.Module, wanted: Precision) -> torch.dtype:
-    """The dtype of the network's products on the device it is on; see `TrainConfig`.
-
-    Raises:
-        ValueError: float16 on a device other than a GPU.
-    """
-    device = next(model.parameters()).device.type
-    if wanted == "float16" and device != "cuda":
-        raise ValueError(f"precision float16 needs a GPU, got a network on {device}")
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-            wanted
-        ]
-    if device == "cuda":
-        # Emulated bfloat16, as on a T4, is slower than float32.
-        real = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if real else torch.float16
-    large = sum(p.numel() for p in model.parameters()) >= 1_000_000
-    fast = device == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
-    return torch.bfloat16 if large and fast else torch.float32
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

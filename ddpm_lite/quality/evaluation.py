@@ -189,9 +189,9 @@ def real_floor(
         )
     seen = _apply(features, real, batch, real.device if device is None else device)
     generator = torch.Generator().manual_seed(seed)
-    distances = torch.zeros(repeats, dtype=torch.float64)
+    distances = torch.zeros(repeats, dtype=torch.float64, device="cpu")
     for i in range(repeats):
-        order = torch.randperm(len(real), generator=generator)
+        order = torch.randperm(len(real), generator=generator, device="cpu")
         a, b = seen[order[:samples]], seen[order[samples : samples + reference]]
         distances[i] = frechet_distance(*moments(a), *moments(b))
     mean, std = distances.mean().item(), distances.std().item()

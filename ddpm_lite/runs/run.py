@@ -348,10 +348,11 @@ class _Mean:
         self.clear()
         self.rows = 0 if saved is None else int(saved.get("rows", 0))
         if saved is not None:
-            self.total, self.count = torch.as_tensor(saved["total"]), int(saved["count"])
+            self.total = torch.as_tensor(saved["total"], device="cpu")
+            self.count = int(saved["count"])
 
     def clear(self) -> None:
-        self.total, self.count, self.here = torch.zeros(()), 0, 0
+        self.total, self.count, self.here = torch.zeros((), device="cpu"), 0, 0
         self.watch.clear()
 
     def add(self, loss: Tensor) -> None:
