@@ -27,10 +27,12 @@ from ddpm_lite.system.device import (
     fused,
     keeps_channels_last,
     pick_precision,
+    records,
     round_products,
     too_many,
 )
 from ddpm_lite.system.processes import rank, world
+from ddpm_lite.system.replay import CudaGraphs, Replay
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
@@ -65,6 +67,8 @@ class TrainConfig:
         channels_last: the layout of images; by default on a GPU, unless in float32.
         compile: compile the network first; that takes a minute or more.
         tf32: let a GPU round float32 products to tf32.
+        replay: record the launches of a step once and play them again, which small networks need
+            on a GPU; by default on a CUDA device, in one process, without `compile`.
         seed: of the images, times, noise, flips and dropout.
     """
 
@@ -84,6 +88,7 @@ class TrainConfig:
     channels_last: bool | None = None
     compile: bool = False
     tf32: bool = True
+    replay: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -242,7 +247,8 @@ def train(
         ValueError: no images, NaN or infinite values in them, not as many labels as images, labels
             that the network has no class for, `drop_label` without labels, `flip` of what are no
             images, a batch that processes and accumulation do not divide, a precision that the
-            device has not, a state of another network or of other settings.
+            device has not, `replay` where nothing can be recorded, a state of another network or of
+            other settings.
         FloatingPointError: the loss or a weight is no longer finite; looked at every 100 steps,
             because a look waits for the device, and at the last.
     """
@@ -265,6 +271,7 @@ def train(
         )
     state = state or TrainState(model, config)
     state.config = config
+    _is_replayed(Device.of(state.device), config)
     # The checks above must not wait for next().
     return _train(state, diffusion, data, labels, config)
 
@@ -302,6 +309,9 @@ def _train(
         config.drop_label,
         hidden=0 if labels is None else int(state.model.classes) - 1,  # type: ignore[arg-type]
     )
+    gradient: Callable[[Batch], Tensor] = partial(_gradient, state, network, losses)
+    if _is_replayed(facts, config):
+        gradient = _replayed(state, gradient, diffusion.self_condition)
     has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.model.modules())
 
     while state.step < config.steps:
@@ -312,7 +322,7 @@ def _train(
         batch = draw(state.step)  # Algorithm 1, lines 2 to 4
         seed = derive_seed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
-            loss = _gradient(state, network, losses, batch)  # line 5
+            loss = gradient(batch)  # line 5
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.scaler.step(state.optimizer)
@@ -408,6 +418,47 @@ def _gradient(
                 raise
         loss += own.detach() / config.accumulate
     return loss
+
+
+def _is_replayed(device: Device, config: TrainConfig) -> bool:
+    """Whether each step's launches are played from a recording."""
+    possible = records(device, config.replay) and world() == 1
+    if config.replay and not possible:
+        raise ValueError(f"replay needs one process and a CUDA device, got {device.type}")
+    return possible and bool(config.replay or not config.compile)
+
+
+def _replayed(
+    state: TrainState, gradient: Callable[[Batch], Tensor], self_condition: bool
+) -> Callable[[Batch], Tensor]:
+    """`_gradient` by a recording: the same numbers with fewer launches.
+
+    The gradients lie in the recording's memory and are handed to the parameters at each step.
+    """
+    parameters = list(state.model.parameters())
+
+    def compute(
+        condition: bool, x0: Tensor, t: Tensor, eps: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        state.optimizer.zero_grad()  # the backward pass makes gradients, and adds to none
+        loss = gradient(Batch(x0, t, eps, condition, labels))
+        return loss, *[p.grad for p in parameters]
+
+    weights = (*parameters, *state.model.buffers())
+    recorder = CudaGraphs(state.device)
+    without, given = (
+        Replay(partial(compute, condition), recorder, weights, copied=1)
+        for condition in (False, True)
+    )
+
+    def replayed(batch: Batch) -> Tensor:
+        replay = given if self_condition and batch.condition else without
+        loss, *gradients = replay(batch.x0, batch.t, batch.eps, batch.labels)
+        for parameter, own in zip(parameters, gradients, strict=True):
+            parameter.grad = own
+        return loss  # type: ignore[return-value]
+
+    return replayed
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

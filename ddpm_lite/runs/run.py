@@ -41,7 +41,7 @@ from ddpm_lite.unet import UNet
 __all__ = ["Run"]
 
 # What may change when a run goes on: how far it goes, and how the arithmetic is done.
-FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate"}
+FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate", "replay"}
 OWN = {"settings", "step"}  # what a run itself says of its weights
 
 
