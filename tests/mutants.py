@@ -772,7 +772,7 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("        network = network.module\n", "        pass\n"),
         ('getattr(network, "recordable", False)', "True"),
         ("    if network not in _recordings:\n", "    if True:\n"),
-        ("found = ref(network)", "found = lambda: network"),
+        ("found: Any = ref(network)", "found: Any = lambda: network"),
     ],
     "system.files": [
         ("hexdigest() != expected", "hexdigest() == 0"),
@@ -1017,7 +1017,8 @@ TESTS = {
     "unet": ["unet", "interop"],
     "runs.checkpoints": ["checkpoints", "damage"],
     "runs.run": ["run", "damage", "labels"],
-    "training": ["training", "damage", "labels"],
+    "batches": ["batches", "device"],
+    "training": ["training", "damage", "labels", "replay", "device"],
     "runs.commands": ["commands", "beforehand", "labels"],
     "runs.recipes": ["recipes", "beforehand"],
     "images.sets": ["sets", "sources"],

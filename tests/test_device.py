@@ -225,7 +225,7 @@ FACTORIES = (
 # What is given decides (_doors); a new network lies where torch's default says (blocks); what is
 # drawn, and what readers check, is on the CPU by their own default.
 FREE = (
-    "_doors.py", "blocks.py", "runs/checkpoints.py", "quality/classifier.py", "widgets/",
+    "_doors.py", "blocks.py", "runs/checkpoints.py", "widgets/",
     "checks/chapter_", "checks/wrong.py", "experiments/",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 import ddpm_lite as dl
 from ddpm_lite import training
+from ddpm_lite.guidance import guided
 from ddpm_lite.system import replay
 from ddpm_lite.system.device import Device
 from ddpm_lite.system.replay import Replay, played
@@ -194,7 +195,7 @@ def test_chains_share_a_recording_and_guidance_has_one(tapes: list[Tape]) -> Non
     assert [(t.recorded, t.played) for t in tapes] == [(1, 12)]
     net, ends = network(classes=3), []
     for wanted in (True, False):
-        model = dl.guided(net if wanted else Plain(net), torch.tensor([0, 1]), 2.0)
+        model = guided(net if wanted else Plain(net), torch.tensor([0, 1]), 2.0)
         torch.manual_seed(1)
         ends.append(dl.sample(diffusion, model, (2, 1, 8, 8)))
     same(ends[0], ends[1])
@@ -244,7 +245,7 @@ def test_when_it_is_only_called(tapes: list[Tape]) -> None:
         net.train()
         model(*given)
         net.eval()
-        with pytest.raises(NotImplementedError, match="meta"):
+        with pytest.raises(RuntimeError, match="meta"):
             model(given[0].to("meta"), given[1])
         assert tapes[0].played == 0
         same(model(*given), net(*given))
