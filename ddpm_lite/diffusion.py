@@ -460,7 +460,11 @@ def dtype_of(model: Any) -> torch.dtype | None:
 
 
 def device_of(model: Any, generator: torch.Generator | None = None) -> torch.device:
-    """Where the model's parameters are; without any, where the generator is, else the CPU."""
+    """Where the model's parameters are; without any, where the generator is, else the CPU.
+
+    A function that asks a network, as `guided` makes one, has it as its attribute `network`.
+    """
+    model = getattr(model, "network", model)
     if isinstance(model, torch.nn.Module):
         for parameter in model.parameters():
             return parameter.device

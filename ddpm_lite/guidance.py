@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
-from ddpm_lite.diffusion import dtype_of
+from ddpm_lite.diffusion import device_of, dtype_of
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule
 from ddpm_lite.system.replay import played
@@ -75,6 +75,8 @@ def guided(
     wrong = labels.is_floating_point() or ((labels < 0) | (labels >= classes)).any()
     if labels.device.type == "cpu" and bool(wrong):
         raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.tolist()}")
+    if isinstance(network, torch.nn.Module):
+        labels = labels.to(device_of(network))
     nothing = torch.full_like(labels, classes - 1)
     floats, learned = dtype_of(network), getattr(network, "learned_variance", False)
     ask = played(network)
@@ -92,4 +94,5 @@ def guided(
             )
         return torch.cat([without + scale * (with_label - without), variance], dim=1)
 
+    model.network = network  # type: ignore[attr-defined]  # so that samplers see where it is
     return model

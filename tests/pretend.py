@@ -23,7 +23,15 @@ NAME = "a GPU that is not there"
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 MOVES = {Tensor.to, Tensor.cpu, Tensor.cuda}
 # Functions that may meet tensors of both: they copy, or only look at one of them.
-MEET = {Tensor.copy_, Tensor.data.__set__, Tensor.grad.__set__, Tensor.__setitem__}  # type: ignore[attr-defined]
+MEET = {
+    Tensor.copy_,
+    Tensor.__setitem__,
+    Tensor.data.__set__,  # type: ignore[attr-defined]
+    Tensor.grad.__set__,  # type: ignore[attr-defined]
+    torch._has_compatible_shallow_copy_type,
+}
+# What reads the name of a device, and makes no tensor.
+NAMES = {torch.device, torch._C._nn._parse_to}
 # What brings numbers to Python by way of the CPU's memory.
 ARRAYS = {Tensor.numpy, Tensor.__array__}
 
@@ -35,17 +43,23 @@ class Elsewhere(RuntimeError):
         super().__init__(f"{name}: expected all tensors to be on the same device, got cuda and cpu")
 
 
+# The memory of every tensor on the GPU, by its address. It is held until the GPU is gone, so that
+# no address comes to mean another.
+_memory: dict[int, Any] = {}
+
+
 def is_there(x: Any) -> bool:
     """Whether a tensor was put on the GPU."""
     with torch._C.DisableTorchFunction():
-        return isinstance(x, Tensor) and getattr(x.untyped_storage(), "pretends", False)
+        return isinstance(x, Tensor) and x.untyped_storage()._cdata in _memory
 
 
 def put_there(x: Any) -> Any:
     """Remember that this tensor is on the GPU; so are all that share its memory."""
     if isinstance(x, Tensor):
         with torch._C.DisableTorchFunction():
-            x.untyped_storage().pretends = True  # type: ignore[attr-defined]
+            storage = x.untyped_storage()
+            _memory[storage._cdata] = storage
     return x
 
 
@@ -60,10 +74,12 @@ class Placed(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
             return GPU if is_there(args[0]) else func(*args)
-        if func is Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
             return is_there(args[0])
+        if func in NAMES:
+            return func(*args, **kwargs)
         if func in MOVES:
             return _move(func, args, kwargs)
         leaves = tree_flatten((args, kwargs))[0]
@@ -109,14 +125,16 @@ def _move(func: Any, args: Any, kwargs: Any) -> Any:
     else:
         rest, kwargs = tree_map(lambda v: CPU if is_gpu(v) else v, (rest, kwargs))
         found = func(x, *rest, **kwargs)
-    if wanted != there and found.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
-        found = found.clone()  # by the mode's own rules it is where x was
-        with torch._C.DisableTorchFunction():
-            found.untyped_storage().pretends = wanted  # type: ignore[attr-defined]
-        return found
-    with torch._C.DisableTorchFunction():
-        found.untyped_storage().pretends = wanted  # type: ignore[attr-defined]
-    return found
+    if wanted != there and found.untyped_storage()._cdata == x.untyped_storage()._cdata:
+        found = found.clone()
+    return put_there(found) if wanted else found
+
+
+class _Generator(torch.Generator):
+    """One of the CPU's, wherever it was asked for."""
+
+    def __new__(cls, device: Any = "cpu") -> "_Generator":
+        return super().__new__(cls, "cpu")
 
 
 class _Event:
@@ -143,7 +161,7 @@ class Gpu:
     """Within it there is a GPU, as far as code can tell that never asks how fast it was."""
 
     def __enter__(self) -> "Gpu":
-        generator, fork = torch.Generator, torch.random.fork_rng
+        fork = torch.random.fork_rng
         answers = {
             "is_available": lambda: True,
             "device_count": lambda: 1,
@@ -158,7 +176,7 @@ class Gpu:
         }
         self.patches = [mock.patch.object(torch.cuda, k, v) for k, v in answers.items()]
         others: list[tuple[Any, str, Any]] = [
-            (torch, "Generator", lambda device="cpu": generator("cpu")),
+            (torch, "Generator", _Generator),
             (torch.random, "fork_rng", lambda devices=(), **_: fork([])),
             (torch, "autocast", lambda kind, *how: _Nothing()),
             (torch, "compile", _compile),
@@ -179,6 +197,7 @@ class Gpu:
         for patch in reversed(self.patches):
             patch.stop()
         replay._recordings.clear()
+        _memory.clear()
 
 
 class _Nothing:

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 import ddpm_lite as dl
 from ddpm_lite.guidance import guided
+from ddpm_lite.quality.classifier import load_classifier
 from ddpm_lite.quality.evaluation import real_floor
 from ddpm_lite.runs.many import codelength, draw
 from tests.pretend import NAME, Gpu, is_there
@@ -94,7 +95,7 @@ def test_chains_and_bounds_run_there() -> None:
 
 
 def test_samples_are_measured_where_the_judge_is() -> None:
-    samples, judge = dl.digits("test")[0][:20], dl.load_classifier()
+    samples, judge = dl.digits("test")[0][:20], load_classifier()
     plain = dl.evaluate_samples(samples, samples, judge.features, judge.head, split="test")
     with Gpu():
         judge = judge.cuda()
