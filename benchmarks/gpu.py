@@ -253,6 +253,8 @@ def tests(smallest: bool, out: Path) -> dict[str, Any]:
         how = [
             "-o",
             "addopts=",
+            "-W",
+            "default",
             "-m",
             "gpu",
             "-rs",

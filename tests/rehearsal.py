@@ -162,7 +162,7 @@ def perform(name: str, rehearsed: bool = True) -> dict[str, bool]:
     names: dict[str, Any] = {"_came_by": came_by, "__name__": "__main__", "display": print}
     with ExitStack() as world:
         if rehearsed:
-            world.enter_context(small_world())
+            world.enter_context(small_world(chapter.network))
         else:
             world.enter_context(_apart())
         for cell in needed(cells(BOOK / f"{name}.ipynb")):
@@ -192,10 +192,12 @@ def _apart() -> Iterator[Path]:
 
 
 @contextmanager
-def small_world() -> Iterator[None]:
-    """A GPU, a hub and networks, none of which is there; and no work that takes long."""
-    import huggingface_hub
+def small_world(network: bool) -> Iterator[None]:
+    """A GPU, a hub and networks, none of which is there; and no work that takes long.
 
+    Args:
+        network: with a hub; its libraries take seconds to import.
+    """
     from ddpm_lite.experiments import studies
     from ddpm_lite.images import idx, sources
     from ddpm_lite.quality import inception
@@ -203,11 +205,15 @@ def small_world() -> Iterator[None]:
     from tests.pretend import Gpu
 
     with _apart() as folder, ExitStack() as world:
-        borrow(folder / BORROWED.partition("/")[2])
-        others: list[tuple[Any, str, Any]] = [
+        others: list[tuple[Any, str, Any]] = []
+        if network:
+            import huggingface_hub
+
+            borrow(folder / BORROWED.partition("/")[2])
+            others.append((huggingface_hub, "snapshot_download", _download))
+        others += [
             (idx, "INSTALLED", {}),
             (sources, "_load_dataset", _hub(folder, sources)),
-            (huggingface_hub, "snapshot_download", _download),
             (inception, "Inception", SmallInception),
             (many, "draw", _few(many.draw)),
             (recipes, "RECIPES", _shortened(recipes.RECIPES)),

@@ -23,6 +23,7 @@ WHERE = torch.device(os.environ.get("GPU_TESTS_ON", "cuda"))
 CUDA = WHERE.type == "cuda"
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.filterwarnings("error:goes on without a recording"),
     pytest.mark.skipif(CUDA and not torch.cuda.is_available(), reason="there is no GPU here"),
 ]
 only_cuda = pytest.mark.skipif(not CUDA, reason="a GPU alone can do this")

@@ -55,7 +55,8 @@ class CudaGraphs:
                     function(*inputs)
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # Other threads, such as a widget's, may go on meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 results = function(*inputs)
         return results, graph.replay
 
