@@ -20,6 +20,7 @@ from ddpm_lite.experiments.results import write
 SMALLEST = os.environ.get("BENCHMARK_SMALLEST") == "1"
 ROUNDS = 2 if SMALLEST else 7
 gpu = torch.cuda.is_available()
+torch.manual_seed(0)
 tables: list[dict[str, Any]] = []
 
 
@@ -28,7 +29,7 @@ def compare(
     title: str = "",
     rounds: int = ROUNDS,
     **numbers: float,
-) -> None:
+) -> dict[str, Any]:
     """Print each candidate's median seconds, and its time over the first's, round by round.
 
     The first is the baseline. A warm-up comes before; ratios are within a round, and their
@@ -40,6 +41,9 @@ def compare(
     Args:
         title: of the table; printed above it.
         numbers: that belong to it: images a round, or arithmetic.
+
+    Returns:
+        The table: for each row its seconds, and its ratio to the first's with quartiles.
     """
     clock = time.perf_counter if gpu else time.process_time
     seconds: dict[str, list[float]] = {}
@@ -69,12 +73,14 @@ def compare(
             f"x {middle:.3f} ({low:.3f} to {high:.3f}){held}",
             flush=True,
         )
-    keep({"title": title, **numbers, "baseline": first, "rounds": rounds, "rows": rows})
-
-
-def keep(table: dict[str, Any]) -> None:
-    """Write a table, beside those before it, where BENCHMARK_JSON says."""
+    table = {"title": title, **numbers, "baseline": first, "rounds": rounds, "rows": rows}
     tables.append(table)
+    save()
+    return table
+
+
+def save() -> None:
+    """Write all tables until now where BENCHMARK_JSON says."""
     if "BENCHMARK_JSON" in os.environ:
         write(Path(os.environ["BENCHMARK_JSON"]), {"machine": machine(), "tables": tables}, 1)
 

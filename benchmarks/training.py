@@ -12,10 +12,11 @@ networks, note is the one of the reading note.
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from peers import diffusers_step, diffusers_unet, lucidrains, their_diffusion, their_step
-from timing import SMALLEST, compare, gpu, machine
+from timing import SMALLEST, compare, gpu, machine, save
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, linear_schedule, train
@@ -112,7 +113,7 @@ def ho2020(batch: int) -> None:
     }
     for mode, settings in MODES.items() if gpu else ():
         candidates[f"ours, {mode}"] = ours(network(), data, batch, **settings)
-    compare(
+    table = compare(
         candidates,
         f"ho2020, batch {batch}; theirs {count(theirs)}, ours {count(network())}, diffusers "
         f"{count(like)} parameters; {flops.get_total_flops() / 1e9:.1f} GFLOP an image; the "
@@ -121,6 +122,23 @@ def ho2020(batch: int) -> None:
         gflop_of_an_image=flops.get_total_flops() / 1e9,
         gflop_of_the_product=2 * len(a) ** 3 / 1e9,
     )
+    tell_rates(table)
+
+
+def tell_rates(table: dict[str, Any]) -> None:
+    """Images a second; of ours also the share of the matrix product's rate."""
+    rows, product = table["rows"], table["rows"]["one matrix product"]
+    for name, row in rows.items():
+        if "seconds" not in row or row is product:
+            continue
+        row["images_per_second"] = table["images"] / row["seconds"]
+        said = f"  {name:28} {row['images_per_second']:9.1f} images/s"
+        if name.startswith("ours") and "seconds" in product:
+            rate = row["images_per_second"] * table["gflop_of_an_image"]
+            row["share"] = rate * product["seconds"] / table["gflop_of_the_product"]
+            said += f", {100 * row['share']:.0f}% of the product's rate"
+        print(said)
+    save()
 
 
 print(machine())
