@@ -12,6 +12,7 @@ is written otherwise: the budget, and what no CPU does in a moment.
 
 import ast
 import os
+import symtable
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -90,10 +91,13 @@ def derived(tree: ast.AST, switches: set[str]) -> set[str]:
 
 
 def branches(source: str, switches: set[str]) -> Iterator[int]:
-    """The lines of conditions on a switch, or on CUDA itself."""
+    """The lines of conditions, comparisons and loops that hang on a switch, or on CUDA itself."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.If | ast.IfExp | ast.While) and _hangs_on(node.test, switches):
-            yield node.test.lineno
+        for part in (getattr(node, "test", None), getattr(node, "iter", None)):
+            if isinstance(part, ast.expr) and _hangs_on(part, switches):
+                yield part.lineno
+        if isinstance(node, ast.Compare) and _hangs_on(node, switches):
+            yield node.lineno
 
 
 def _hangs_on(test: ast.expr, switches: set[str]) -> bool:
@@ -106,14 +110,36 @@ def _names(tree: ast.AST) -> set[str]:
 
 def _binds(source: str) -> set[str]:
     """The names that a cell gives a meaning to."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(a.asname or a.name).partition(".")[0] for a in node.names}
+    return {s.get_name() for s in _symbols(source) if s.is_assigned() or s.is_imported()}
+
+
+def _reads(source: str) -> set[str]:
+    """The names whose meaning a cell takes from the cells before it."""
+    bound, found = set[str](), set[str]()
+    for statement in ast.parse(source).body:
+        text = ast.unparse(statement)
+        own = _binds(text)
+        read = {s.get_name() for s in _symbols(text) if s.is_referenced()} | _read_within(text)
+        # A loop and a block give names a meaning before they read them.
+        before = own if hasattr(statement, "body") else set()
+        if isinstance(statement, ast.AugAssign):
+            read |= own
+        found |= read - bound - before
+        bound |= own
+    return found
+
+
+def _symbols(source: str) -> list[symtable.Symbol]:
+    return symtable.symtable(source, "cell", "exec").get_symbols()
+
+
+def _read_within(source: str) -> set[str]:
+    """What the functions and comprehensions of a piece of source read from outside of them."""
+    found, tables = set[str](), symtable.symtable(source, "cell", "exec").get_children()
+    while tables:
+        table = tables.pop()
+        found |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+        tables += table.get_children()
     return found
 
 
@@ -122,7 +148,7 @@ def needed(all_: list[Cell]) -> list[Cell]:
     kept, wanted = [], set[str]()
     for cell in reversed(all_):
         if cell.branches or _binds(cell.source) & wanted:
-            wanted = (wanted - _binds(cell.source)) | _names(ast.parse(cell.source))
+            wanted = (wanted - _binds(cell.source)) | _reads(cell.source)
             kept.append(cell)
     return kept[::-1]
 
@@ -135,12 +161,18 @@ class _Witness(ast.NodeTransformer):
 
     def visit(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
-        conditional = isinstance(node, ast.If | ast.IfExp | ast.While)
-        if conditional and node.test.lineno in self.cell.branches:  # type: ignore[attr-defined]
-            test = node.test  # type: ignore[attr-defined]
-            place = ast.Constant(f"{self.cell.id}:{test.lineno}")
-            node.test = ast.Call(ast.Name("_came_by", ast.Load()), [place, test], [])  # type: ignore[attr-defined]
+        for name in ("test", "iter"):
+            part = getattr(node, name, None)
+            if isinstance(part, ast.expr) and part.lineno in self.cell.branches:
+                setattr(node, name, self._told(part))
+        if isinstance(node, ast.Compare) and node.lineno in self.cell.branches:
+            return self._told(node)
         return node
+
+    def _told(self, part: ast.expr) -> ast.expr:
+        place = ast.Constant(f"{self.cell.id}:{part.lineno}")
+        told = ast.Call(ast.Name("_came_by", ast.Load()), [place, part], [])
+        return ast.copy_location(told, part)
 
 
 def perform(name: str, rehearsed: bool = True) -> dict[str, bool]:
@@ -156,7 +188,7 @@ def perform(name: str, rehearsed: bool = True) -> dict[str, bool]:
     chapter, seen = CHAPTERS[name], dict[str, bool]()
 
     def came_by(place: str, condition: Any) -> Any:
-        seen[place] = bool(condition)
+        seen[place] = bool(condition) if isinstance(condition, bool | int) else True
         return condition
 
     names: dict[str, Any] = {"_came_by": came_by, "__name__": "__main__", "display": print}
