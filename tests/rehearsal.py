@@ -250,6 +250,7 @@ def small_world(network: bool) -> Iterator[None]:
             (many, "draw", _few(many.draw)),
             (recipes, "RECIPES", _shortened(recipes.RECIPES)),
             (studies, "STUDIES", _briefly(studies.STUDIES)),
+            (studies, "images", _few_images(studies.images)),
             (studies, "SAMPLES", dict.fromkeys(studies.SAMPLES, 10)),
             (
                 studies,
@@ -261,6 +262,16 @@ def small_world(network: bool) -> Iterator[None]:
             world.enter_context(mock.patch.object(*other))
         world.enter_context(Gpu())
         yield
+
+
+def _few_images(images: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The set of a study, of which a little is left."""
+
+    def few(data: str) -> Any:
+        x = images(data)
+        return x._replace(train=x.train[:100], labels=x.labels[:100], test=x.test[:10])
+
+    return few
 
 
 def _first(given: tuple[Any, ...], n: int) -> tuple[Any, ...]:
