@@ -45,7 +45,7 @@ class Chapter:
 
 
 CHAPTERS = {
-    "01-introduction": Chapter({"steps=1000": "steps=50", "range(25, 1001, 25)": "[25, 50]"}),
+    "01-introduction": Chapter({"steps=1000": "steps=25", "range(25, 1001, 25)": "[25]"}),
     "08-simplified-loss": Chapter({"steps=250": "steps=2"}),
     "10-unet": Chapter({"BUDGET = 0": "BUDGET = 1", "128**2": "9**2"}),
     "11-training": Chapter(network=True),
