@@ -1,21 +1,21 @@
 // What the reader drew, as a distribution: each point is a small Gaussian, as wide as the pen. So
 // the best network there can be is known in closed form. Twin: Oracle(schedule, points, pen).
 
-// One over the powers of the root of g^4 = g + 1: steps that fill a cube evenly (Roberts, 2018).
-const EVEN = [1, 2, 3].map((i) => 1.2207440846057596 ** -i);
+// Steps that fill a square evenly: one over the powers of the root of g^3 = g + 1 (Roberts, 2018).
+const EVEN = [0.7548776662466927, 0.5698402909980532];
 
 /** `count` even draws, as a sum in place of an integral needs them: which of `n`, and two normal
- * numbers for each.
+ * numbers for each, whose radii are the middles of `count` equal shares.
  * @type {(count: number, n: number) => { which: number[], normal: Float64Array }}
  */
-export function evenDraws(count, n) {
+function evenDraws(count, n) {
   const normal = new Float64Array(2 * count);
   const which = Array.from({ length: count }, (_, i) => {
-    const [a, b, c] = EVEN.map((step) => ((i + 1) * step) % 1);
-    const radius = Math.sqrt(-2 * Math.log(1 - a));
-    normal[2 * i] = radius * Math.cos(2 * Math.PI * b);
-    normal[2 * i + 1] = radius * Math.sin(2 * Math.PI * b);
-    return Math.floor(c * n);
+    const radius = Math.sqrt(-2 * Math.log(1 - (i + 0.5) / count));
+    const [turn, share] = EVEN.map((step) => ((i + 1) * step) % 1);
+    normal[2 * i] = radius * Math.cos(2 * Math.PI * turn);
+    normal[2 * i + 1] = radius * Math.sin(2 * Math.PI * turn);
+    return Math.floor(share * n);
   });
   return { which, normal };
 }
@@ -32,7 +32,7 @@ export class Drawing {
     this.far = new Float64Array(this.count); // squared distances, while they are needed
   }
 
-  /** Even draws from q(x_t); alpha_bar of each is asked for.
+  /** Even draws from q(x_t), those near a point first; alpha_bar of each is asked for.
    * @type {(count: number, alphaBar: (i: number) => number) => Float64Array}
    */
   draws(count, alphaBar) {
@@ -91,15 +91,20 @@ export class Drawing {
     return out;
   }
 
-  /** The least loss at t, per coordinate: 1 - E|eps*|^2 / 2.
+  /** The least loss at t, per coordinate: 1 - E|eps*|^2 / 2. Where noise outweighs signal that is
+   * a small difference of large numbers, and the same in terms of x_0 is none.
    * @type {(alphaBar: number, count?: number) => number}
    */
   floor(alphaBar, count = 1024) {
-    const best = this.eps(
-      this.draws(count, () => alphaBar),
-      () => alphaBar,
-    );
-    return 1 - best.reduce((sum, v) => sum + v * v, 0) / best.length;
+    const xt = this.draws(count, () => alphaBar);
+    const best = this.eps(xt, () => alphaBar);
+    const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+    let [ofEps, ofX0] = [0, 0];
+    for (let i = 0; i < xt.length; i++) {
+      ofEps += best[i] ** 2 / xt.length;
+      ofX0 += ((xt[i] - noise * best[i]) / signal) ** 2 / xt.length;
+    }
+    return signal > noise ? 1 - ofEps : (signal / noise) ** 2 * (this.power - ofX0);
   }
 
   /** The entropy of the drawing in nats: no model of it has a lower bound.

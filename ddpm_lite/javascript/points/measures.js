@@ -59,26 +59,38 @@ export class Measures {
     this.times = this.parts.map(({ from, to }) => Math.round((from + to) / 2));
     this.floor = this.times.map((t) => drawing.floor(alphaBar[t]));
     this.t = this.parts.flatMap(({ from, to }) =>
-      Array.from({ length: ROWS }, (_, i) => from + Math.floor(((i + 0.5) / ROWS) * (to - from + 1))),
-    );
+      Array.from({ length: ROWS }, (_, i) => from + ((i * 37) % ROWS) * ((to - from + 1) / ROWS)),
+    ).map(Math.floor);
     /** @param {number} i */
     const kept = (i) => alphaBar[this.t[i]];
-    this.xt = drawing.draws(this.t.length, kept);
+    this.xt = new Float64Array(2 * this.t.length);
+    for (let i = 0; i < this.t.length; i += ROWS) {
+      this.xt.set(
+        drawing.draws(ROWS, (row) => kept(i + row)),
+        2 * i,
+      );
+    }
     this.best = drawing.eps(this.xt, kept);
     this.entropy = bits(drawing.entropy());
     this.least = bits(constantOf(schedule, drawing.power) + this.floors());
   }
 
-  /** The sum of all weights, each times the least squared error at its t. */
+  /** The sum over all t of the weight times the least squared error, whose logarithm is followed
+   * from part to part along that of the signal over the noise.
+   */
   floors() {
-    const { times, floor, schedule } = this;
+    const { schedule, drawing } = this;
+    const last = schedule.alphaBar.length - 1;
+    const nodes = [...this.times, last];
+    const logs = [...this.floor, drawing.floor(schedule.alphaBar[last])].map(Math.log);
+    /** @param {number} t */
+    const snr = (t) => Math.log(schedule.alphaBar[t] / (1 - schedule.alphaBar[t]));
     let [sum, i] = [0, 0];
-    for (let t = 1; t < schedule.alphaBar.length; t++) {
-      while (i < times.length - 2 && times[i + 1] < t) i++;
-      const [a, b] = [times[i], times[Math.min(i + 1, times.length - 1)]];
-      const place = a === b ? 0 : Math.log(t / a) / Math.log(b / a);
-      const here = floor[i] + place * (floor[Math.min(i + 1, floor.length - 1)] - floor[i]);
-      sum += weight(schedule, t) * 2 * here;
+    for (let t = 1; t <= last; t++) {
+      while (i < nodes.length - 2 && nodes[i + 1] < t) i++;
+      const [from, to] = [snr(nodes[i]), snr(nodes[i + 1])];
+      const place = from === to ? 0 : (snr(t) - from) / (to - from);
+      sum += 2 * weight(schedule, t) * Math.exp(logs[i] + place * (logs[i + 1] - logs[i]));
     }
     return sum;
   }

@@ -32,8 +32,9 @@ import { Training } from "./training.js";
  * @property {Float64Array} exact
  */
 
-/** @typedef {Record<"ddpm" | "ddim" | "flow", Path>} Chains */
-/** @typedef {{ turn: number, chains: Chains, energy: number[], ms: number }} Sampled */
+/** The ways back by their names, and how far from the drawing each ended, in energy distance.
+ * @typedef {{ turn: number, chains: Record<string, Path>, energy: number[], ms: number }} Sampled
+ */
 
 export const GRID = { side: 31, limit: 2.1 };
 const POINTS = 200; // in a cloud, and on each way back
@@ -116,17 +117,19 @@ export class Session {
     return this.training.eps(xt, new Int32Array(xt.length / 2).fill(t));
   }
 
-  /** @returns {Sampled} */
-  sample() {
+  /** The ways back that are asked for. @type {(ways: string[]) => Sampled} */
+  sample(ways) {
     const begun = performance.now();
     const { schedule, settings } = this;
     /** @type {import("./chains.js").Eps} */
     const eps = (xt, t) => this.eps(xt, t);
-    const chains = {
-      ddpm: ddpm(eps, schedule, this.start(), settings.seed),
-      ddim: ddim(eps, schedule, this.start()),
-      flow: flow(eps, schedule, this.start()),
+    /** @type {Record<string, () => Path>} */
+    const known = {
+      ddpm: () => ddpm(eps, schedule, this.start(), settings.seed),
+      ddim: () => ddim(eps, schedule, this.start()),
+      flow: () => flow(eps, schedule, this.start()),
     };
+    const chains = Object.fromEntries(ways.map((way) => [way, known[way]()]));
     const energy = Object.values(chains).map((path) =>
       energyDistance(path[path.length - 1].x, this.drawn),
     );
@@ -145,7 +148,7 @@ export class Session {
 
 /** What is asked of a worker.
  * @typedef {{ do: "begin", settings: Settings } | { do: "train", ms: number } | { do: "measure" } |
- *   { do: "field", t: number } | { do: "sample" } |
+ *   { do: "field", t: number } | { do: "sample", ways: string[] } |
  *   { do: "take", weights: Float32Array, turn: number }} Question
  */
 
@@ -162,7 +165,7 @@ export function answerer() {
     if (asked.do === "train") return session.train(asked.ms);
     if (asked.do === "field") return session.field(asked.t);
     if (asked.do === "take") return session.take(asked.weights, asked.turn);
-    return asked.do === "sample" ? session.sample() : session.measure();
+    return asked.do === "sample" ? session.sample(asked.ways) : session.measure();
   };
 }
 
