@@ -71,7 +71,13 @@ export function plane(limit) {
         for (let i = 0; i < side * side; i++) {
           const [row, column] = [Math.floor(i / side), i % side];
           if (row % 2 === 0 || column % 2 === 0) continue;
-          d += arrow(vectors[2 * i], vectors[2 * i + 1], column / (side - 1), row / (side - 1), side);
+          d += arrow(
+            vectors[2 * i],
+            vectors[2 * i + 1],
+            column / (side - 1),
+            row / (side - 1),
+            side,
+          );
         }
         set(d);
       };
@@ -83,10 +89,11 @@ export function plane(limit) {
         const step = SIZE / (side - 1);
         const d = STRENGTHS.map(() => "");
         for (let i = 0; i < side * side; i++) {
-          const class_ = STRENGTHS.findLastIndex((least) => values[i] >= least);
+          const class_ = STRENGTHS.filter((least) => values[i] >= least).length - 1;
           const [x, y] = [(i % side) * step, SIZE - Math.floor(i / side) * step];
           if (class_ >= 0) {
-            d[class_] += `M${(x - step / 2).toFixed(1)} ${(y - step / 2).toFixed(1)}h${step.toFixed(2)}v${step.toFixed(2)}h${(-step).toFixed(2)}z`;
+            d[class_] +=
+              `M${(x - step / 2).toFixed(1)} ${(y - step / 2).toFixed(1)}h${step.toFixed(2)}v${step.toFixed(2)}h${(-step).toFixed(2)}z`;
           }
         }
         for (const [i, set] of sets.entries()) set(d[i]);

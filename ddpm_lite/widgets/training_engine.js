@@ -70,7 +70,10 @@ function byKernel(model, worker) {
       const id = `${view}-${count++}`;
       waiting.set(id, { resolve, reject });
       model.send({ ...message, id });
-      setTimeout(() => reject(new Error("No answer for a minute: is the kernel busy, or gone?")), 6e4);
+      setTimeout(
+        () => reject(new Error("No answer for a minute: is the kernel busy, or gone?")),
+        6e4,
+      );
     });
   const ask = inTurn(async (question) => {
     if (question.do === "begin") {

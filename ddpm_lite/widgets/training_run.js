@@ -25,13 +25,15 @@ export class Run {
    * @param {View} view
    */
   constructor(model, view) {
-    [this.model, this.view] = [model, view];
+    this.model = model;
+    this.view = view;
     /** @type {"idle" | "running" | "paused"} */
     this.state = "idle";
     /** @type {Engine | undefined} */
     this.engine = undefined;
     // Numbers: what bears an old one is dropped when it comes back from a wait.
-    [this.training, this.loop] = [0, 0];
+    this.training = 0;
+    this.loop = 0;
     this.live = false; // the engine has begun with these settings
     /** @type {Measured | null} */
     this.measured = null;
@@ -39,7 +41,8 @@ export class Run {
     this.sampled = null;
     /** @type {{ turn: number, losses: number[], ms: number, turns: number }} */
     this.seen = { turn: 0, losses: [], ms: 0, turns: 0 };
-    [this.lookedAt, this.sampledAt] = [0, 0];
+    this.lookedAt = 0;
+    this.sampledAt = 0;
     this.due = 0; // the timer of a new beginning
   }
 
@@ -87,10 +90,13 @@ export class Run {
     view.complain("");
     view.blank();
     const points = pointsOf(model);
-    if (points.length === 0) throw new Error("There is nothing to learn: put points into the square.");
+    if (points.length === 0)
+      throw new Error("There is nothing to learn: put points into the square.");
     view.say("Measuring what the best network could do with your points.");
     this.engine ??= await startEngine(model);
-    const begun = /** @type {Begun} */ (await this.ask({ do: "begin", settings: readSettings(model) }));
+    const begun = /** @type {Begun} */ (
+      await this.ask({ do: "begin", settings: readSettings(model) })
+    );
     if (mine !== this.training) return false;
     view.showBegun(begun, points);
     this.live = true;
@@ -199,7 +205,8 @@ export class Run {
     const near = sampled
       ? ` The samples by Algorithm 2 are ${pretty(far)} from the drawing in energy distance; those by the exact field, ${pretty(best)}.`
       : "";
-    const lost = distance > 1 ? " That is worse than to answer nothing: is the learning rate too large?" : "";
+    const lost =
+      distance > 1 ? " That is worse than to answer nothing: is the learning rate too large?" : "";
     view.say(
       `Turn ${turn}, ${engine?.place}. Of the loss, ${pretty(distance)} could still be learnt.${lost} The bound is ${pretty(bound)} bits per coordinate, and ${pretty(known.least)} for the best network.${near}`,
     );

@@ -1,7 +1,7 @@
 // What is shown of a training: the pad, Algorithm 1, loss and bound, fields, and three ways back.
 
 import { chart, ticks } from "../javascript/chart.js";
-import { button, choice, noiseButton } from "../javascript/controls.js";
+import { button, noiseButton } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
 import { evenly } from "../javascript/mathematics.js";
 import { heatLegend, plane } from "../javascript/plane.js";
@@ -44,7 +44,8 @@ export class View {
    * @param {HTMLElement} root
    */
   constructor(model, root) {
-    [this.model, this.root] = [model, root];
+    this.model = model;
+    this.root = root;
     this.controls = newControls(model);
     this.pad = new Pad(model);
     this.main = button("ddpm-play", "Train");
@@ -94,7 +95,9 @@ export class View {
     ];
     const lossPanel = panel("Loss by <i>t</i>; dashed, its floor", this.loss.svg);
     const choices = small ? [points] : [points, objective, kind, T, lr];
-    const buttons = small ? [this.main, this.again] : [this.main, this.once, this.again, this.fresh];
+    const buttons = small
+      ? [this.main, this.again]
+      : [this.main, this.once, this.again, this.fresh];
     this.root.append(
       box("ddpm-bar", ...choices.map(({ row }) => row)),
       box("ddpm-panels ddpm-top", this.pad.node, small ? first : algorithm),
@@ -216,7 +219,10 @@ export class View {
     const at = times.indexOf(nearest);
     const floor = pretty(/** @type {Begun} */ (this.known).floor[at]);
     this.loss.dot(Math.log10(nearest), loss[at]);
-    describe(this.loss.svg, `Loss against t; near t = ${t} it is ${pretty(loss[at])}, of which ${floor} stays.`);
+    describe(
+      this.loss.svg,
+      `Loss against t; near t = ${t} it is ${pretty(loss[at])}, of which ${floor} stays.`,
+    );
   }
 
   /** @type {(t: number, field: Field) => void} */
@@ -240,7 +246,10 @@ export class View {
     const middle = [...off].sort((a, b) => a - b)[Math.floor(off.length / 2)];
     describe(panels.learned.svg, `The learned field at t = ${t}, and your points with its noise.`);
     describe(panels.exact.svg, `The exact field at t = ${t}.`);
-    describe(panels.apart.svg, `How far apart they are at t = ${t}: ${pretty(middle)} in the middle.`);
+    describe(
+      panels.apart.svg,
+      `How far apart they are at t = ${t}: ${pretty(middle)} in the middle.`,
+    );
   }
 
   /** The three ways back, at the stop of each that is nearest above t; at 1, the samples.
@@ -250,10 +259,13 @@ export class View {
     for (const [i, { name, dots, svg, told }] of this.panels.ways.entries()) {
       const path = chains[name];
       if (!path) continue;
-      const stop = t === 1 ? path[path.length - 1] : path.findLast((one) => one.t >= t);
+      const stop = t === 1 ? path[path.length - 1] : path.filter((one) => one.t >= t).pop();
       dots(stop?.x ?? []);
       told.textContent = `at t = ${stop?.t}; when done, ${pretty(energy[i])} from the drawing`;
-      describe(svg, `${stop ? stop.x.length / 2 : 0} points by ${CALLED[name]}, ${told.textContent}.`);
+      describe(
+        svg,
+        `${stop ? stop.x.length / 2 : 0} points by ${CALLED[name]}, ${told.textContent}.`,
+      );
     }
   }
 }

@@ -53,14 +53,17 @@ export class Measures {
    * @param {Schedule} schedule
    */
   constructor(drawing, schedule) {
-    [this.drawing, this.schedule] = [drawing, schedule];
+    this.drawing = drawing;
+    this.schedule = schedule;
     const { alphaBar } = schedule;
     this.parts = partsOf(alphaBar.length - 1);
     this.times = this.parts.map(({ from, to }) => Math.round((from + to) / 2));
     this.floor = this.times.map((t) => drawing.floor(alphaBar[t]));
-    this.t = this.parts.flatMap(({ from, to }) =>
-      Array.from({ length: ROWS }, (_, i) => from + ((i * 37) % ROWS) * ((to - from + 1) / ROWS)),
-    ).map(Math.floor);
+    this.t = this.parts
+      .flatMap(({ from, to }) =>
+        Array.from({ length: ROWS }, (_, i) => from + ((i * 37) % ROWS) * ((to - from + 1) / ROWS)),
+      )
+      .map(Math.floor);
     /** @param {number} i */
     const kept = (i) => alphaBar[this.t[i]];
     this.xt = new Float64Array(2 * this.t.length);

@@ -9,7 +9,7 @@ import { byRows, transposed } from "./matrices.js";
  */
 /** @typedef {Record<"x" | "t" | "scale" | "middle" | "last" | "out", Layer>} Layers */
 
-/** @type {[name: keyof Layers, out: number, in: number][]} */
+/** @type {[name: keyof Layers, out: number, width: number][]} */
 const SHAPES = [
   ["x", 64, 2],
   ["t", 64, 32],

@@ -90,8 +90,11 @@ export class Adam {
    * @param {How} how
    */
   constructor(weights, how) {
-    [this.weights, this.how, this.turn] = [weights, how, 0];
-    [this.mean, this.square] = [new Float64Array(COUNT), new Float64Array(COUNT)];
+    this.weights = weights;
+    this.how = how;
+    this.turn = 0;
+    this.mean = new Float64Array(COUNT);
+    this.square = new Float64Array(COUNT);
     this.average = weights.slice();
   }
 
@@ -120,7 +123,9 @@ export class Training {
    * @param {How} how
    */
   constructor(drawing, schedule, how) {
-    [this.drawing, this.schedule, this.how] = [drawing, schedule, how];
+    this.drawing = drawing;
+    this.schedule = schedule;
+    this.how = how;
     this.adam = new Adam(firstWeights(how.seed), how);
   }
 
