@@ -103,9 +103,9 @@ def flow(
 def point_sets() -> dict[str, Points]:
     """The sets to choose from, each about [-1, 1]^2: ring, two moons, spiral, letters, blobs."""
     return {
-        "ring": _arc(0, 0, 1, 0, 2, 96)[:-1],
+        "ring": _arc(0.0, 0.0, 1.0, 0.0, 2.0, 96)[:-1],
         "two moons": np.concatenate(
-            [_arc(-0.4, -0.2, 0.8, 0, 1, 60), _arc(0.4, 0.2, 0.8, 1, 2, 60)]
+            [_arc(-0.4, -0.2, 0.8, 0.0, 1.0, 60), _arc(0.4, 0.2, 0.8, 1.0, 2.0, 60)]
         ),
         "spiral": _spiral(120),
         "letters": _letters(),
@@ -137,7 +137,7 @@ def _line(*corners: tuple[float, float], spacing: float = 0.055) -> Points:
 
 def _letters() -> Points:
     """A D and an M, for diffusion model."""
-    bow = _arc(-1.0, 0, 0.75, -0.5, 0.5, 40) * np.array([0.9, 1]) - np.array([0.1, 0])
+    bow = _arc(-1.0, 0.0, 0.75, -0.5, 0.5, 40) * np.array([0.9, 1]) - np.array([0.1, 0])
     stem = _line((-1.0, -0.75), (-1.0, 0.75))
     m = _line((0.15, -0.75), (0.15, 0.75), (0.625, -0.15), (1.1, 0.75), (1.1, -0.75))
     return np.concatenate([stem, bow, m])
@@ -148,5 +148,5 @@ def _blobs() -> Points:
     k = np.arange(20)
     radius, angle = 0.24 * np.sqrt((k + 0.5) / 20), math.pi * (3 - math.sqrt(5)) * k
     blob = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    centers = _arc(0, 0, 0.9, 0.5, 2.5, 6)[:-1]
+    centers = _arc(0.0, 0.0, 0.9, 0.5, 2.5, 6)[:-1]
     return (centers[:, None] + blob).reshape(-1, 2)
