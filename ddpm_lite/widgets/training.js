@@ -21,7 +21,7 @@ function render({ model, el: root }) {
     model,
     [["objective", "T"], () => view.arrange()],
     [SETTINGS, () => run.again()],
-    [["t"], () => void run.lookAt()],
+    [["t"], () => void run.lookAt().catch((error) => run.fail(error))],
   );
   view.main.addEventListener("click", () => {
     if (run.state === "running") run.pause();

@@ -1,7 +1,7 @@
 // What is shown of a training: the pad, Algorithm 1, loss and bound, fields, and three ways back.
 
 import { chart, ticks } from "../javascript/chart.js";
-import { button, noiseButton } from "../javascript/controls.js";
+import { button } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
 import { evenly } from "../javascript/mathematics.js";
 import { heatLegend, plane } from "../javascript/plane.js";
@@ -51,7 +51,6 @@ export class View {
     this.main = button("ddpm-play", "Train");
     this.once = button("ddpm-once", "One turn, slowly");
     this.again = button("ddpm-again", "Start again");
-    this.fresh = noiseButton(model);
     this.fault = el("p", { className: "ddpm-fault", role: "alert", hidden: true });
     this.lines = Array.from({ length: 6 }, () => el("li"));
     this.turn = el("p", { className: "ddpm-turn", textContent: "Turn 0" });
@@ -95,9 +94,7 @@ export class View {
     ];
     const lossPanel = panel("Loss by <i>t</i>; dashed, its floor", this.loss.svg);
     const choices = small ? [points] : [points, objective, kind, T, lr];
-    const buttons = small
-      ? [this.main, this.again]
-      : [this.main, this.once, this.again, this.fresh];
+    const buttons = small ? [this.main, this.again] : [this.main, this.once, this.again];
     this.root.append(
       box("ddpm-bar", ...choices.map(({ row }) => row)),
       box("ddpm-panels ddpm-top", this.pad.node, small ? first : algorithm),
@@ -129,7 +126,8 @@ export class View {
     }
     for (const draw of [this.loss.floor, this.loss.loss]) draw([], []);
     [this.bounds, this.known] = [[], null];
-    this.boundChart(1);
+    this.boundChart(100);
+    this.loss.dot(-9, 0); // out of sight
     this.pad.lay();
     for (const svg of this.root.querySelectorAll("svg[role=img]")) {
       describe(svg, "Empty: nothing is trained yet.");
