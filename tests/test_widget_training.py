@@ -222,7 +222,9 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
         return torch.from_numpy(normals((7 + t * 0x9E3779B1) % 2**32, 400).copy()).view(200, 2)
 
     own = {
-        "ddpm": [(s.t, s.xt) for s in ddpm(d, model, (200, 2), clip=False, start=start, noise=noise)],
+        "ddpm": [
+            (s.t, s.xt) for s in ddpm(d, model, (200, 2), clip=False, start=start, noise=noise)
+        ],
         "ddim": [(s.t, s.xt) for s in ddim(d, model, (200, 2), steps=50, clip=False, start=start)],
         "flow": flow(d, model, start, 25)[1:],
     }

@@ -235,7 +235,9 @@ def test_in_a_notebook_the_kernel_trains(view: Page) -> None:
     view.expose_function("kernel", kernel)
     view.evaluate(IN_A_NOTEBOOK)
     view.locator("#notebook").get_by_role("button", name="Train", exact=True).click()
-    view.wait_for_function("/Turn [0-9]{2,},/.test(document.querySelector('#notebook').textContent)")
+    view.wait_for_function(
+        "/Turn [0-9]{2,},/.test(document.querySelector('#notebook').textContent)"
+    )
     view.locator("#notebook").get_by_role("button", name="Pause", exact=True).click()
     view.locator("#notebook").get_by_text("by PyTorch in the kernel").wait_for()
     assert widget.turn >= 10
