@@ -52,9 +52,8 @@ def main() -> None:
         page = browser.new_page()
         page.set_default_timeout(0)
         print(f"{platform.machine()}, Chromium {browser.version}, {rounds} rounds")
-        print(
-            f"{'set':12} {'first loss, ms':>14} {'turns a second':>14} {'turns':>6} {'seconds':>22}"
-        )
+        heads = f"{'first loss, ms':>14} {'turns a second':>14} {'turns':>6} {'seconds':>22}"
+        print(f"{'set':12} {heads}")
         for name, points in widget._sets.items():
             settings = widget._how | {
                 "points": points, "kind": "linear", "T": widget.T, "objective": "eps",

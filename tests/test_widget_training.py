@@ -98,9 +98,8 @@ def test_the_first_weights_and_the_draws_are_pythons() -> None:
     for mine, theirs in zip((got[1], got[3], got[4]), (batch.x0, batch.eps, xt), strict=True):
         assert relative(mine, theirs.flatten()) < 1e-12
     assert batch.t.min() >= 1
-    assert torch.cat([draw_batch(ring(), PEN, 5, 64, 0, n).t for n in range(9)]).unique().tolist() == [
-        1, 2, 3, 4, 5,
-    ]  # fmt: skip
+    every = torch.cat([draw_batch(ring(), PEN, 5, 64, 0, n).t for n in range(9)])
+    assert every.unique().tolist() == [1, 2, 3, 4, 5]
 
 
 def test_even_numbers_are_even() -> None:
@@ -221,11 +220,10 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
     def noise(t: int) -> torch.Tensor:
         return torch.from_numpy(normals((7 + t * 0x9E3779B1) % 2**32, 400).copy()).view(200, 2)
 
+    how_to: dict[str, Any] = {"clip": False, "start": start}
     own = {
-        "ddpm": [
-            (s.t, s.xt) for s in ddpm(d, model, (200, 2), clip=False, start=start, noise=noise)
-        ],
-        "ddim": [(s.t, s.xt) for s in ddim(d, model, (200, 2), steps=50, clip=False, start=start)],
+        "ddpm": [(s.t, s.xt) for s in ddpm(d, model, (200, 2), **how_to, noise=noise)],
+        "ddim": [(s.t, s.xt) for s in ddim(d, model, (200, 2), **how_to, steps=50)],
         "flow": flow(d, model, start, 25)[1:],
     }
     for name, path in own.items():
@@ -360,12 +358,12 @@ def test_the_flow_follows_its_equation() -> None:
 
 
 def test_the_sets_are_sets_of_points() -> None:
-    for name, points in point_sets().items():
-        assert points.shape[1] == 2
-        assert 60 <= len(points) <= 200, name
-        assert np.abs(points).max() <= 1.3
-        assert abs(points.mean(0)).max() < 0.25
-        assert len(np.unique(points.round(3), axis=0)) == len(points), name
+    for name, xy in point_sets().items():
+        assert xy.shape[1] == 2
+        assert 60 <= len(xy) <= 200, name
+        assert np.abs(xy).max() <= 1.3
+        assert abs(xy.mean(0)).max() < 0.25
+        assert len(np.unique(xy.round(3), axis=0)) == len(xy), name
 
 
 class Kernel:

@@ -5,6 +5,7 @@ function in `ddpm_lite/javascript/points/`, to which tests hold it.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def flow(
 
     times = [0, *spaced_times(diffusion.T, min(steps, diffusion.T))][::-1]
     path = [(diffusion.T, start)]
-    for t, to in zip(times[:-1], times[1:], strict=True):
+    for t, to in pairwise(times):
         x = path[-1][1]
         y, step, signal = x / alpha_bar[t].sqrt(), sigma[to] - sigma[t], alpha_bar[to].sqrt()
         here = slope(x, t)
@@ -129,7 +130,7 @@ def _spiral(n: int) -> Points:
 def _line(*corners: tuple[float, float], spacing: float = 0.055) -> Points:
     """Points along the lines from corner to corner."""
     parts = []
-    for a, b in zip(corners[:-1], corners[1:], strict=True):
+    for a, b in pairwise(corners):
         n = max(2, round(math.dist(a, b) / spacing))
         parts.append(np.linspace(a, b, n, endpoint=False))
     return np.concatenate([*parts, np.array([corners[-1]])])
@@ -140,7 +141,7 @@ def _letters() -> Points:
     bow = _arc(-1.0, 0.0, 0.75, -0.5, 0.5, 40) * np.array([0.9, 1]) - np.array([0.1, 0])
     stem = _line((-1.0, -0.75), (-1.0, 0.75))
     m = _line((0.15, -0.75), (0.15, 0.75), (0.625, -0.15), (1.1, 0.75), (1.1, -0.75))
-    return np.concatenate([stem, bow, m])
+    return np.concatenate([stem, bow[1:-1], m])
 
 
 def _blobs() -> Points:

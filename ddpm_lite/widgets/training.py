@@ -1,4 +1,4 @@
-"""Draw points, and train a small DDPM on them: in the page, or by `train` where there is a kernel."""
+"""Draw points, and train a small DDPM on them: in the page, or by `train` in a kernel."""
 
 import time
 from collections.abc import Iterator

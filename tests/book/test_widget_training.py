@@ -1,4 +1,4 @@
-"""The training on the built pages: the same engine as under node, and controls that do what they say."""
+"""The training on the built pages: its engine, number by number, and its controls."""
 
 import pytest
 import torch
@@ -19,8 +19,8 @@ ASK = """async (questions) => {
   const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const { default: make } = await import(url);
   const answer = make().answerer();
-  const plain = (value) => ArrayBuffer.isView(value) ? [...value] : value;
-  return questions.map((question) => JSON.parse(JSON.stringify(answer(question), (_, v) => plain(v))));
+  const plain = (_, value) => ArrayBuffer.isView(value) ? [...value] : value;
+  return questions.map((asked) => JSON.parse(JSON.stringify(answer(asked), plain)));
 }"""
 
 
