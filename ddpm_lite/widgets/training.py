@@ -25,7 +25,8 @@ from ddpm_lite.widgets.points import PEN, PointNet, point_sets
 
 __all__ = ["Training"]
 
-HOW = {"pen": PEN, "batch": 128, "warmup": 20, "average": 0.99}
+BATCH, WARMUP, AVERAGE = 128, 20, 0.99
+HOW = {"pen": PEN, "batch": BATCH, "warmup": WARMUP, "average": AVERAGE}
 MOST = 240  # points
 SETS = {name: points.round(3).ravel().tolist() for name, points in point_sets().items()}
 SETTINGS = ["points", "own", "objective", "kind", "T", "lr", "seed"]
@@ -90,8 +91,8 @@ class Training(Widget):
     @property
     def diffusion(self) -> GaussianDiffusion:
         """The process at the present settings; the linear schedule is the paper's in T steps."""
-        by_kind = {"linear": linear_schedule().rescaled, "cosine": cosine_schedule}
-        schedule = by_kind[self.kind](self.T)
+        linear = self.kind == "linear"
+        schedule = linear_schedule().rescaled(self.T) if linear else cosine_schedule(self.T)
         return GaussianDiffusion(schedule, cast(Objective, self.objective), levels=None)
 
     @property
@@ -116,8 +117,8 @@ class Training(Widget):
         generator = torch.Generator().manual_seed(self.seed)
         drawn = self.oracle.sample(20_000, generator).float()
         config = TrainConfig(
-            steps=10**9, batch=HOW["batch"], lr=self.lr, warmup=HOW["warmup"],
-            ema_decay=HOW["average"], clip_norm=float("inf"), precision="float32", seed=self.seed,
+            steps=10**9, batch=BATCH, lr=self.lr, warmup=WARMUP,
+            ema_decay=AVERAGE, clip_norm=float("inf"), precision="float32", seed=self.seed,
         )  # fmt: skip
         for step in train(PointNet().begin(self.seed).float(), self.diffusion, drawn, config):
             self._last = step
@@ -138,17 +139,15 @@ class Training(Widget):
             ax.set(xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal")
             ax.set_title(title, fontsize=10)
         times = np.unique(np.geomspace(1, self.T, 20).round().astype(int)).tolist()
-        curves = {name: [] for name in ("learned", "the floor")}
-        for t in times:
-            both = self._losses(t)
-            for curve, value in zip(curves.values(), both, strict=True):
-                curve.append(value)
+        found = zip(*map(self._losses, times), strict=True)
+        curves = dict(zip(("learned", "the floor"), map(list, found), strict=True))
         plots.lines(losses, times, curves, "step t", "loss at t", xscale="log", ylim=(0, 1.3))
         axis = torch.linspace(-2.1, 2.1, 13)
         places = torch.cartesian_prod(axis, axis)
         now = min(max(self.t, self.T // 5, 1), self.T)
-        for field, color in ((self.oracle, plots.COLORS[1]), (self._eps, plots.COLORS[0])):
-            arrows = -field(places, now)
+        answers = self.oracle(places, now), self._eps(places, now)
+        for eps, color in zip(answers, plots.COLORS[1::-1], strict=True):
+            arrows = -eps
             root = arrows / arrows.norm(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
             apart.quiver(*places.T, *root.T, color=color, width=0.006)
         apart.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
@@ -167,8 +166,8 @@ class Training(Widget):
         x0 = self.oracle.sample(1000, generator).float()
         eps = torch.randn(1000, 2, generator=generator)
         xt = self.diffusion.q_sample(x0, t, eps)
-        own, best = (((f(xt, t) - eps) ** 2).mean().item() for f in (self._eps, self.oracle))
-        return own, best
+        own, best = self._eps(xt, t) - eps, self.oracle(xt, t) - eps
+        return (own**2).mean().item(), (best**2).mean().item()
 
     def _forget(self, _: Any) -> None:
         self._under_way = self._last = None
@@ -197,6 +196,6 @@ class Training(Widget):
             step = next(self._under_way)
             losses.append(step.loss.item())
             spent = (time.perf_counter() - begun) * 1000
-        weights = parameters_to_vector(step.ema.module.parameters())
+        weights = parameters_to_vector(step.ema.parameters())
         data = [weights.detach().numpy().astype(np.float32).tobytes()]
         return {"turn": step.step, "losses": losses, "ms": spent}, data

@@ -243,7 +243,7 @@ def test_in_a_notebook_the_kernel_trains(view: Page) -> None:
     assert widget.turn >= 10
     own = PointNet()
     vector_to_parameters(
-        torch.cat([p.flatten() for p in widget.network.module.parameters()]),  # type: ignore[operator, union-attr]
+        torch.cat([p.flatten() for p in widget.network.parameters()]),
         own.parameters(),
     )
     assert own(torch.zeros(1, 2), torch.tensor([5])).shape == (1, 2)
