@@ -265,7 +265,7 @@ export class Run {
     const some = t.slice(0, SEEN);
     view.pad.lay(x0.slice(0, 2 * SEEN), line > 2 ? xt.slice(0, 2 * SEEN) : []);
     const said = {
-      1: `Line 2 picked ${t.length} points; ${SEEN} of them are orange.`,
+      1: `Line 2 picked ${t.length} points; ${some.length} of them are orange.`,
       2: `Line 3 gave each a step: ${[...some.slice(0, 8)].join(", ")}, …`,
       3: "Line 4 drew noise; each line leads from a point to its noisy version.",
       4: `Line 5 moved ${(12866).toLocaleString("en")} weights a little.`,

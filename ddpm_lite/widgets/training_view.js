@@ -95,10 +95,12 @@ export class View {
     const lossPanel = panel("Loss by <i>t</i>; dashed, its floor", this.loss.svg);
     const choices = small ? [points] : [points, objective, kind, T, lr];
     const buttons = small ? [this.main, this.again] : [this.main, this.once, this.again];
+    const bar = box("ddpm-bar", ...buttons);
+    const beside = small ? first : el("div", {}, algorithm, bar);
     this.root.append(
       box("ddpm-bar", ...choices.map(({ row }) => row)),
-      box("ddpm-panels ddpm-top", this.pad.node, small ? first : algorithm),
-      box("ddpm-bar", ...buttons),
+      box("ddpm-panels ddpm-top", this.pad.node, beside),
+      ...(small ? [bar] : []),
       this.fault,
       box("ddpm-sliders", t.row),
     );
