@@ -171,6 +171,8 @@ ABSURD = (-1, 10**12, 0.5, "x", [], {}, float("nan"))  # no setting of a network
 def strange_headers(path: Path) -> Iterator[tuple[str, Damage]]:
     """Weights that say absurd things of themselves."""
     network, diffusion = load(path)
+    for said in ("", "float16", "int8", "nn.Module", "x"):
+        yield f"type = {said!r} in its header", changed(type=said)
     for part, config in (("network", network.config), ("diffusion", diffusion.config)):
         for value in (None, 3, [], "x", {}):
             yield f"{part} = {value!r} in its header", changed(**{part: json.dumps(value)})

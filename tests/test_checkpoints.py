@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.testing import assert_close
 
 from ddpm_lite import GaussianDiffusion, UNet, cosine_schedule, linear_schedule
 from ddpm_lite.runs.checkpoints import (
@@ -77,6 +78,34 @@ def test_weights_keep_their_type(dtype: torch.dtype, tmp_path: Path) -> None:
     net.conv_in.bias.data = net.conv_in.bias.data.float()
     with pytest.raises(ValueError, match=r"of one type, got .* and torch.float32 in conv_in.bias"):
         save_model(path, net, DIFFUSION)
+
+
+@pytest.mark.parametrize("own", [torch.float32, torch.float64])
+def test_a_file_may_be_smaller_than_its_network(own: torch.dtype, tmp_path: Path) -> None:
+    net = network().to(own).eval()
+    paths = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_model(paths[0], net, DIFFUSION)
+    save_model(paths[1], net, DIFFUSION, store=torch.float16)
+    whole, half = (path.stat().st_size for path in paths)
+    assert half < (0.6 if own == torch.float32 else 0.35) * whole
+    again, _ = load(paths[1])
+    for (name, one), two in zip(again.named_parameters(), net.parameters(), strict=True):
+        assert one.dtype == own
+        assert torch.equal(one, two.half().to(own)), name
+    x, t = torch.randn(2, 1, 8, 8, dtype=own), torch.tensor([3, 50])
+    assert_close(again(x, t, x), net(x, t, x), rtol=0, atol=1e-2)
+
+
+def test_what_a_smaller_type_cannot_hold_is_refused(tmp_path: Path) -> None:
+    net, path = network(), tmp_path / "a.safetensors"
+    with pytest.raises(ValueError, match="in float32 or float64, got one in bfloat16"):
+        save_model(path, network().bfloat16(), DIFFUSION, store=torch.float16)
+    with pytest.raises(ValueError, match=r"must be floating point, got torch\.int8"):
+        save_model(path, net, DIFFUSION, store=torch.int8)
+    net.conv_in.bias.data[0] = 1e5  # float16 ends at 65504
+    with pytest.raises(ValueError, match=r"conv_in.bias must be finite"):
+        save_model(path, net, DIFFUSION, store=torch.float16)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_of_ours_goes_before_a_file_of_it_in_words(

@@ -29,10 +29,11 @@ from ddpm_lite import (
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.runs import commands
-from ddpm_lite.runs.beforehand import check_labels, pick_labels
+from ddpm_lite.runs.beforehand import pick_labels
 from ddpm_lite.runs.checkpoints import about, load_state, save_model
 from ddpm_lite.runs.cli import main
 from ddpm_lite.runs.many import codelength, draw
+from ddpm_lite.runs.recipes import number_of_classes
 from tests.pictures import offline, random, save
 
 __all__ = ["offline"]
@@ -233,12 +234,14 @@ def test_each_class_in_turn_and_none_that_is_hidden() -> None:
 
 def test_classes_without_names_are_counted() -> None:
     images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 2, 1, 2, 0])
-    assert check_labels(ImageSet(images, labels, 256, "set", "train")) == 3
-    assert check_labels(ImageSet(images, labels, 256, "set", "train", ("a", "b", "c", "d"))) == 4
+    assert number_of_classes(ImageSet(images, labels, 256, "set", "train")) == 3
+    assert (
+        number_of_classes(ImageSet(images, labels, 256, "set", "train", ("a", "b", "c", "d"))) == 4
+    )
     with pytest.raises(ValueError, match="set must have two classes or more, got 1"):
-        check_labels(ImageSet(images, 0 * labels, 256, "set", "train"))
+        number_of_classes(ImageSet(images, 0 * labels, 256, "set", "train"))
     with pytest.raises(ValueError, match="each image of set needs a label, and image 3 has none"):
-        check_labels(ImageSet(images, torch.tensor([0, 2, 1, -1, -1]), 256, "set", "train"))
+        number_of_classes(ImageSet(images, torch.tensor([0, 2, 1, -1, -1]), 256, "set", "train"))
 
 
 def refused(words: str) -> str:

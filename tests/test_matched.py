@@ -36,18 +36,18 @@ def test_too_many_are_refused() -> None:
 
 
 def test_labels_are_even_or_fall_as_those_of_digits() -> None:
-    assert (matched.labels_for(500, "even", 0).bincount() == 50).all()
-    free = matched.labels_for(500, "free", 0)
+    assert (matched.labels_for(LABELS, 500, "even", 0).bincount() == 50).all()
+    free = matched.labels_for(LABELS, 500, "free", 0)
     assert free.bincount(minlength=10).double().std() > 2
-    assert not torch.equal(free, matched.labels_for(500, "free", 1))
+    assert not torch.equal(free, matched.labels_for(LABELS, 500, "free", 1))
 
 
 def test_the_distance_is_to_as_many_and_the_floor_to_others() -> None:
     real = torch.randn(len(LABELS), 3, generator=generator(1)).double()
     seen = torch.randn(200, 3, generator=generator(2)).double()
-    far = matched.distance(seen, real, "free")
+    far = matched.distance(seen, real, LABELS, "free")
     to_all = float(frechet_distance(*moments(seen), *moments(real)))
     assert to_all < far  # fewer images, a longer distance
-    floor = matched.floor(real, 200, "free")
+    floor = matched.floor(real, LABELS, 200, "free")
     assert abs(far - floor["mean"]) < 4 * floor["std"]
-    assert matched.floor(real, 200, "free", 1000)["mean"] < floor["mean"]
+    assert matched.floor(real, LABELS, 200, "free", 1000)["mean"] < floor["mean"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ddpm_lite import UNet, linear_schedule
+from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.runs.recipes import RECIPES, DiffusionConfig
 from ddpm_lite.unet import UNetConfig
 
@@ -14,10 +15,13 @@ SIZES = {"digits": (8, 1, 17), "fashion_mnist": (28, 1, 256), "cifar10": (32, 3,
 def test_every_recipe_can_be_made(name: str) -> None:
     text, recipe = RECIPES[name]
     size, channels, levels = SIZES[recipe.data]
-    diffusion = recipe.diffusion.make(levels)
-    network = recipe.network.make(size, channels, diffusion)
-    x = torch.randn(2, channels, size, size)
-    assert network(x, torch.tensor([1, diffusion.T])).shape == x.shape
+    images = torch.zeros(3, channels, size, size, dtype=torch.uint8)
+    data = ImageSet(images, torch.tensor([0, 2, 1]), levels, name, "train")
+    network, diffusion = recipe.make(data)
+    assert network.classes == (4 if recipe.training.drop_label else None)
+    x, t = torch.randn(2, channels, size, size), torch.tensor([1, diffusion.T])
+    labels = None if network.classes is None else torch.tensor([0, 3])
+    assert network(x, t, labels=labels).shape == x.shape
     assert diffusion.levels == levels
     assert text.endswith(".")
 
@@ -41,6 +45,14 @@ def test_the_shipped_model_fits_a_browser() -> None:
     recipe = RECIPES["digits"][1]
     network = recipe.network.make(8, 1, recipe.diffusion.make(17))
     assert sum(p.numel() for p in network.parameters()) <= 400_000
+
+
+def test_the_shipped_clothes_are_small_enough_to_ship() -> None:
+    images = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    data = ImageSet(images, torch.tensor([9]), 256, "clothes", "train")
+    network, _ = RECIPES["fashion"][1].make(data)
+    assert network.classes == 11
+    assert 2 * sum(p.numel() for p in network.parameters()) < 2.5e6  # bytes, in float16
 
 
 def test_settings_reach_what_is_made() -> None:

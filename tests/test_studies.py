@@ -1,13 +1,18 @@
 """The rows behind the book's tables: what they vary, and that a run goes on and comes out alike."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ddpm_lite.experiments import studies
 from ddpm_lite.experiments.studies import STUDIES, Study, Way, main, run
+from ddpm_lite.images import idx
+from tests.pictures import idx as idx_bytes
+from tests.pictures import random as pixels
 
 
 def short(study: Study, **changes: object) -> Study:
@@ -16,7 +21,7 @@ def short(study: Study, **changes: object) -> Study:
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "SAMPLES", 20)
+    monkeypatch.setitem(studies.SAMPLES, "digits", 20)
     ways = {"some": Way(steps=3, bits=False)}
     rows = {name: replace(short(study), ways=ways) for name, study in STUDIES["blocks"].items()}
     monkeypatch.setitem(STUDIES, "blocks", {name: rows[name] for name in ("whole", "no-time")})
@@ -34,6 +39,47 @@ def test_labels_are_learnt_with_some_of_them_hidden() -> None:
     found = run(study, 0)
     assert found["held_out"] is None
     assert 0 <= found["ways"]["pulled"]["right_class"] <= 1
+
+
+def test_clothes_are_trained_on_and_judged_as_clothes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten images of each class stand in for Fashion-MNIST."""
+    labels = np.arange(100, dtype=np.uint8) % 10
+    for part in ("train", "t10k"):
+        for name, values in (("images-idx3", pixels(100, 28, 28)), ("labels-idx1", labels)):
+            (tmp_path / f"{part}-{name}-ubyte").write_bytes(idx_bytes(values))
+    monkeypatch.setitem(idx.INSTALLED, "fashion_mnist", tmp_path)
+    monkeypatch.setitem(studies.SAMPLES, "fashion_mnist", 20)
+    monkeypatch.setitem(STUDIES, "fashion", short_fashion())
+    studies.images.cache_clear()
+    try:
+        found = {name: run(study, 0) for name, study in STUDIES["fashion"].items()}
+        floor = studies.floor("fashion")
+        table = studies.collect("fashion", tmp_path, "cpu")
+    finally:
+        studies.images.cache_clear()
+    for name, row in found.items():
+        assert 0 < row["ways"]["scale 1"]["matched"] < math.inf, name
+    assert found["no-attention"]["parameters"] < found["v-cosine"]["parameters"]
+    assert (floor["features"], floor["samples"], floor["reference"]) == (
+        "FashionClassifier",
+        20,
+        80,
+    )
+    assert table["data"] == "fashion_mnist, 28x28; 20 samples against 100 training images"
+
+
+def short_fashion() -> dict[str, Study]:
+    rows = {}
+    for name, study in STUDIES["fashion"].items():
+        assert study.training.drop_label == (0.3 if name.endswith("0.3") else 0.1)
+        ways = {"scale 1": study.ways["scale 1"]._replace(steps=2)}
+        network = replace(study.network, width=8)
+        rows[name] = replace(
+            study, ways=ways, network=network, training=replace(study.training, steps=2, batch=4)
+        )
+    return rows
 
 
 def test_what_blows_up_is_a_result_too() -> None:

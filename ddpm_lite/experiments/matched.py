@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ddpm_lite.experiments.tables import Classes
-from ddpm_lite.images.data import digits
 from ddpm_lite.quality.metrics import frechet_distance, moments
 
 __all__ = ["distance", "floor", "labels_for", "two_sets"]
@@ -51,18 +50,24 @@ def two_sets(
     return first, left[torch.randperm(len(left), generator=generator)[:reference]]
 
 
-def labels_for(size: int, classes: Classes, seed: int) -> Int[Tensor, " size"]:
+def labels_for(
+    labels: Int[Tensor, " N"], size: int, classes: Classes, seed: int
+) -> Int[Tensor, " size"]:
     """Labels to ask a network for: equally many of each, or those of random real images."""
     if classes == "even":
         return torch.arange(size) % NUMBER_OF_CLASSES
-    labels = digits("train")[1]
     generator = torch.Generator().manual_seed(seed)
     return labels[torch.randint(len(labels), (size,), generator=generator)]
 
 
-def distance(seen: Float[Tensor, "size F"], real: Float[Tensor, "N F"], classes: Classes) -> float:
+def distance(
+    seen: Float[Tensor, "size F"],
+    real: Float[Tensor, "N F"],
+    labels: Int[Tensor, " N"],
+    classes: Classes,
+) -> float:
     """The mean Fréchet distance of samples' features to sets of as many real ones, of N in all."""
-    generator, labels, found = torch.Generator().manual_seed(0), digits("train")[1], 0.0
+    generator, found = torch.Generator().manual_seed(0), 0.0
     for _ in range(REPEATS):
         rows, _ = two_sets(labels, len(seen), classes, generator)
         found += frechet_distance(*moments(seen), *moments(real[rows])) / REPEATS
@@ -70,18 +75,23 @@ def distance(seen: Float[Tensor, "size F"], real: Float[Tensor, "N F"], classes:
 
 
 def floor(
-    real: Float[Tensor, "N F"], size: int, classes: Classes, reference: int | None = None
+    real: Float[Tensor, "N F"],
+    labels: Int[Tensor, " N"],
+    size: int,
+    classes: Classes,
+    reference: int | None = None,
 ) -> dict[str, float]:
     """The distance between two disjoint sets of real images: mean and deviation of one.
 
     Args:
-        real: features of the training digits.
+        real: features of real images.
+        labels: of the same images.
         size, classes, reference: as for `two_sets`.
 
     Raises:
         ValueError: as `two_sets`.
     """
-    generator, labels = torch.Generator().manual_seed(0), digits("train")[1]
+    generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(REPEATS):
         a, b = two_sets(labels, size, classes, generator, reference)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from datetime import date
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import tyro
@@ -28,8 +29,9 @@ from ddpm_lite.experiments.ablations import without
 from ddpm_lite.experiments.results import write
 from ddpm_lite.experiments.tables import STUDIES, Study, Way
 from ddpm_lite.guidance import guided
-from ddpm_lite.images.data import digits
-from ddpm_lite.quality.classifier import load_classifier
+from ddpm_lite.images.data import to_model_range
+from ddpm_lite.images.sets import load_images
+from ddpm_lite.quality.classifier import Classifier, load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
 from ddpm_lite.runs.many import codelength
 from ddpm_lite.samplers import ddim, ddpm, sample
@@ -38,7 +40,19 @@ from ddpm_lite.training import train
 
 __all__ = ["STUDIES", "Study", "Way", "run"]
 
-LEVELS, SAMPLES, CLASSES = 17, 500, 10
+CLASSES = 10
+SAMPLES = {"digits": 500, "fashion_mnist": 1000}
+REFERENCE = 10_000  # training images that samples are held against, where there are more
+
+
+class Images(NamedTuple):
+    """A set as the studies see it, in [-1, 1], with the classifier that judges samples of it."""
+
+    train: Tensor
+    labels: Tensor
+    test: Tensor
+    levels: int
+    judge: Classifier
 
 
 def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
@@ -49,9 +63,9 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
         None for one that has no like there; "parameters"; and "ways", for each its "frechet",
         "inception_score" and "bits". What is no longer finite is {"unstable": why}.
     """
-    x0, labels = digits("train")
+    x0, labels, _, levels, _ = images(study.data)
     torch.manual_seed(seed)
-    diffusion = study.diffusion.make(LEVELS)
+    diffusion = study.diffusion.make(levels)
     network: Any = _network(study, diffusion).to(device)
     losses = []
     try:
@@ -65,24 +79,34 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
     average.eval()
     found: dict[str, Any] = {
         "loss": torch.stack(losses[-100:]).mean().item(),
-        "held_out": None if study.labelled else _held_out(diffusion, average),
+        "held_out": None if study.labelled else _held_out(study, diffusion, average),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
     ways = {}
     for name, way in study.ways.items():
         used = average if way.averaged else network.eval()
-        ways[name] = _measure(diffusion, used, way, seed)
+        ways[name] = _measure(study, diffusion, used, way, seed)
     return found | {"ways": ways}
 
 
+@cache
+def images(data: str) -> Images:
+    """The set of a study; asked for again, it is not read again."""
+    train, test = load_images(data, "train"), load_images(data, "test")
+    x0, held_out = (to_model_range(s.images.long(), s.levels) for s in (train, test))
+    assert train.labels is not None
+    return Images(x0, train.labels, held_out, train.levels, load_classifier(data=data))  # type: ignore[arg-type]
+
+
 def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:
-    network = study.network.make(8, 1, diffusion, CLASSES + 1 if study.labelled else None)
+    size = images(study.data).train.shape[-1]
+    network = study.network.make(size, 1, diffusion, CLASSES + 1 if study.labelled else None)
     return without(network, study.lacks) if study.lacks else network
 
 
-def _held_out(diffusion: GaussianDiffusion, network: nn.Module) -> float:
+def _held_out(study: Study, diffusion: GaussianDiffusion, network: nn.Module) -> float:
     """The training loss on test images, ten draws of each, the same for every row."""
-    x0 = digits("test")[0].repeat(10, 1, 1, 1)
+    x0 = images(study.data).test.repeat(10, 1, 1, 1)
     generator = torch.Generator().manual_seed(0)
     t = torch.randint(1, diffusion.T + 1, (len(x0),), generator=generator)
     eps = torch.randn(x0.shape, generator=generator)
@@ -93,16 +117,16 @@ def _held_out(diffusion: GaussianDiffusion, network: nn.Module) -> float:
 
 
 def _measure(
-    diffusion: GaussianDiffusion, network: nn.Module, way: Way, seed: int
+    study: Study, diffusion: GaussianDiffusion, network: nn.Module, way: Way, seed: int
 ) -> dict[str, Any]:
+    reference, labels, test, _, classifier = images(study.data)
+    reference, labels = reference[:REFERENCE], labels[:REFERENCE]
     config = diffusion.config | {"variance": way.variance}
     used = GaussianDiffusion(diffusion.schedule, **config)
-    asked = matched.labels_for(SAMPLES, way.classes or "even", seed)
-    x = _drawn(used, network, way, asked, seed)
+    asked = matched.labels_for(labels, SAMPLES[study.data], way.classes or "even", seed)
+    x = _drawn(used, network, way, tuple(reference.shape[1:]), asked, seed)
     if not x.isfinite().all():
         return {"unstable": "samples that are not finite"}
-    classifier = load_classifier()
-    reference = digits("train")[0]
     x = x.cpu().clamp(-1, 1)
     scores = evaluate_samples(
         x, reference, classifier.features, classifier.head, split="train", groups=5
@@ -114,17 +138,22 @@ def _measure(
     with torch.inference_mode():
         if way.classes:
             seen, real = classifier.features(x), classifier.features(reference)
-            found["matched"] = matched.distance(seen, real, way.classes)
+            found["matched"] = matched.distance(seen, real, labels, way.classes)
         if way.scale is not None:
             said = classifier(x).argmax(1)
             found["right_class"] = (said == asked).float().mean().item()
     if way.bits:
-        found["bits"] = asdict(codelength(used, network, digits("test")[0], chunk=256, seed=seed))
+        found["bits"] = asdict(codelength(used, network, test, chunk=256, seed=seed))
     return found
 
 
 def _drawn(
-    diffusion: GaussianDiffusion, network: nn.Module, way: Way, asked: Tensor, seed: int
+    diffusion: GaussianDiffusion,
+    network: nn.Module,
+    way: Way,
+    shape: tuple[int, ...],
+    asked: Tensor,
+    seed: int,
 ) -> Tensor:
     """The row's samples; the start x_T is the same in every way."""
     device = next(network.parameters()).device
@@ -133,13 +162,13 @@ def _drawn(
         model = guided(network, asked.to(device), way.scale)
     how: dict[str, Any] = {"device": device}
     how["generator"] = torch.Generator(device).manual_seed(derive_seed(seed, 0, 1))
-    shape = (SAMPLES, 1, 8, 8)
+    size = (len(asked), *shape)
     if way.steps is None:
-        return sample(diffusion, model, shape, ddpm, **how)
+        return sample(diffusion, model, size, ddpm, **how)
     if way.eta is None:
         chain = diffusion.subsequence(spaced_times(diffusion.T, way.steps))
-        return sample(chain, model, shape, ddpm, **how)
-    return sample(diffusion, model, shape, ddim, steps=way.steps, eta=way.eta, **how)
+        return sample(chain, model, size, ddpm, **how)
+    return sample(diffusion, model, size, ddim, steps=way.steps, eta=way.eta, **how)
 
 
 def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
@@ -151,19 +180,20 @@ def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:
 
 
 def floor(table: str) -> dict[str, Any]:
-    """Real digits against other real digits, as many as a row's samples.
+    """Real images against other real images, as many as a row's samples.
 
     Where rows are measured against as many real images of the same classes, so are these.
     """
-    x0, net = digits("train")[0], load_classifier()
-    half = len(x0) - SAMPLES
-    real = real_floor(x0, SAMPLES, net.features, split="train", reference=half, repeats=20)
-    found = asdict(real)
+    data = next(iter(STUDIES[table].values())).data
+    of_set, size = images(data), SAMPLES[data]
+    real, labels = of_set.train[:REFERENCE], of_set.labels[:REFERENCE]
+    net, rest = of_set.judge, len(real) - size
+    found = asdict(real_floor(real, size, net.features, split="train", reference=rest, repeats=20))
     classes = {way.classes for study in STUDIES[table].values() for way in study.ways.values()}
     with torch.inference_mode():
-        seen = net.features(x0)
+        seen = net.features(real)
     for how in sorted(classes - {None}):  # type: ignore[type-var]
-        found[how] = matched.floor(seen, SAMPLES, how)  # type: ignore[arg-type,index]
+        found[how] = matched.floor(seen, labels, size, how)  # type: ignore[arg-type,index]
     return found
 
 
@@ -178,16 +208,18 @@ def collect(table: str, folder: Path, device: str) -> dict[str, Any]:
         if seeds:
             rows[name] = {"title": study.title, "seeds": seeds}
     first = next(iter(STUDIES[table].values()))
+    of, real = first.data, images(first.data).train
+    size, reference = real.shape[-1], min(len(real), REFERENCE)
     return {
         "command": f"python -m ddpm_lite.experiments.studies {table}",
         "device": device if device != "cpu" else "CPU, one thread a row",
         "torch": torch.__version__,
         "date": date.today().isoformat(),
-        "data": f"digits, 8x8; {SAMPLES} samples against the training images",
+        "data": f"{of}, {size}x{size}; {SAMPLES[of]} samples against {reference} training images",
         "steps": first.training.steps,
         "batch": first.training.batch,
         "T": first.diffusion.T,
-        "samples": SAMPLES,
+        "samples": SAMPLES[of],
         "floor": floor(table),
         "rows": rows,
     }
@@ -203,7 +235,8 @@ def main(
     """Train and measure the rows of the book's tables, and put the tables together.
 
     Args:
-        names: tables, or single rows as TABLE/ROW; everything when not given.
+        names: tables, or single rows as TABLE/ROW; everything when not given. The table "fashion"
+            needs Fashion-MNIST, from Debian's package or the hub.
         seeds: each row is trained once for each.
         processes: rows at a time.
         out: where results go; what is there already is not made again.

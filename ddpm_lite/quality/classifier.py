@@ -1,48 +1,74 @@
-"""A small classifier of digits, whose features stand in for Inception's where images are 8x8.
+"""Small classifiers, whose features stand in for Inception's where images are 8x8 or 28x28.
 
-Its weights come with the package; `python -m ddpm_lite.quality.classifier` makes them again.
+One of digits and one of Fashion-MNIST. Their weights come with the package, and
+`python -m ddpm_lite.quality.classifier [digits|fashion_mnist]` makes them again.
 """
 
 import hashlib
 import json
 import math
+import sys
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddpm_lite.images.data import digits
+from ddpm_lite.images.data import to_model_range
+from ddpm_lite.images.sets import load_images
 from ddpm_lite.system.files import WEIGHTS, check_card, written_aside
 
 __all__ = [
+    "Classifier",
     "DigitsClassifier",
+    "FashionClassifier",
     "accuracy",
     "load_classifier",
     "train_classifier",
     "write_classifier",
 ]
 
-NAME = "digits_classifier"
+Data = Literal["digits", "fashion_mnist"]
 COMMAND = "python -m ddpm_lite.quality.classifier"
 
 
-class DigitsClassifier(nn.Module):
-    """Which digit is it? Images [B, 1, 8, 8] in [-1, 1] in, logits [B, 10] out.
+class Classifier(nn.Module):
+    """Which of ten classes is it? Images [B, 1, size, size] in [-1, 1] in, logits [B, 10] out.
 
-    Three convolutions and two linear layers: `head` is the last of them, `features` all others.
+    Convolutions and two linear layers: `head` is the last of them, `features` all others.
 
     Raises:
         ValueError: images of another shape.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int, *body: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.size = size
+        self.body = nn.Sequential(*body)
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(64, 10))
+
+    def features(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64"]:
+        """What the last layer sees, [B, 64]."""
+        if x.shape[1:] != (1, self.size, self.size):
+            expected = f"[B, 1, {self.size}, {self.size}]"
+            raise ValueError(f"images must be {expected}, got {tuple(x.shape)}")
+        return self.body(x)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 10"]:
+        return self.head(self.features(x))
+
+
+class DigitsClassifier(Classifier):
+    """Of digits, [B, 1, 8, 8]: three convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            8,
             nn.Conv2d(1, 16, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(16, 32, 3, padding=1),
@@ -55,63 +81,112 @@ class DigitsClassifier(nn.Module):
             nn.Linear(32 * 4 * 4, 64),
             nn.SiLU(),
         )
-        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(64, 10))
-
-    def features(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 64"]:
-        """What the last layer sees, [B, 64]."""
-        if x.shape[1:] != (1, 8, 8):
-            raise ValueError(f"images must be [B, 1, 8, 8], got {tuple(x.shape)}")
-        return self.body(x)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 10"]:
-        return self.head(self.features(x))
 
 
-def load_classifier(folder: str | Path = WEIGHTS) -> DigitsClassifier:
+class FashionClassifier(Classifier):
+    """Of Fashion-MNIST, [B, 1, 28, 28]: three convolutions, each followed by a pooling."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            28,
+            nn.Conv2d(1, 24, 3, padding=1),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(24, 48, 3, padding=1),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(48, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(64 * 3 * 3, 64),
+            nn.SiLU(),
+        )
+
+
+class Training(NamedTuple):
+    """How one of them is trained."""
+
+    network: Callable[[], Classifier]
+    images: str
+    epochs: int
+    batch: int
+    noise: float
+    """The standard deviation of what is added to an image."""
+
+
+TRAINING: dict[str, Training] = {
+    "digits": Training(
+        DigitsClassifier,
+        'digits("train") to train, digits("test") held out; scikit-learn\'s load_digits',
+        epochs=30,
+        batch=64,
+        noise=0.1,
+    ),
+    "fashion_mnist": Training(
+        FashionClassifier,
+        "Fashion-MNIST: its 60,000 images to train, its 10,000 held out",
+        epochs=12,
+        batch=128,
+        noise=0.05,
+    ),
+}
+
+
+def load_classifier(folder: str | Path = WEIGHTS, data: Data = "digits") -> Classifier:
     """The classifier that comes with the package, in eval mode, on the CPU.
 
-    Its card, digits_classifier.json in the same folder, says how it was trained and how often it
-    is right.
+    Its card, digits_classifier.json or fashion_mnist_classifier.json in the same folder, says how
+    it was trained and how often it is right.
 
     Raises:
         FileNotFoundError: no weights in the folder.
-        ValueError: weights that are not those of their card.
+        ValueError: weights that are not those of their card; a set that has no classifier.
     """
     from safetensors.torch import load_file
 
-    path = Path(folder) / f"{NAME}.safetensors"
+    network = _training(data).network()
+    path = Path(folder) / f"{data}_classifier.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"no weights at {path}: `{COMMAND}` makes the package's own again")
+        command = COMMAND if data == "digits" else f"{COMMAND} {data}"
+        raise FileNotFoundError(f"no weights at {path}: `{command}` makes the package's own again")
     check_card(path)
-    network = DigitsClassifier()
     network.load_state_dict(load_file(path))
     return network.eval()
 
 
-def train_classifier(seed: int = 0, epochs: int = 30) -> DigitsClassifier:
-    """Train the classifier on digits("train"), on the CPU; returns it in eval mode.
+def train_classifier(seed: int = 0, epochs: int | None = None, data: Data = "digits") -> Classifier:
+    """Train a classifier on the images of the split "train", on the CPU; returns it in eval mode.
 
-    AdamW and cross-entropy, 64 images at a time, each batch shifted by up to a pixel and noised.
+    AdamW and cross-entropy, some images at a time, each batch shifted by up to a pixel and noised.
     The same seed gives the same weights on the same machine; torch's own generator is left alone.
 
+    Args:
+        epochs: 30 of digits, 12 of Fashion-MNIST, when not given.
+
     Raises:
-        ValueError: epochs < 1.
+        ValueError: epochs < 1; a set that has no classifier.
+        FileNotFoundError, ImportError, OSError: as `load_images`.
     """
+    how = _training(data)
+    epochs = how.epochs if epochs is None else epochs
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
-    images, labels = digits("train")
+    images, labels = _images(data, "train")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = DigitsClassifier()
+        network = how.network()
+        size = network.size
         optimizer = torch.optim.AdamW(network.parameters())
-        steps = epochs * math.ceil(len(images) / 64)
+        steps = epochs * math.ceil(len(images) / how.batch)
         rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
         for _ in range(epochs):
-            for rows in torch.randperm(len(images)).split(64):
+            for rows in torch.randperm(len(images)).split(how.batch):
                 down, right = torch.randint(3, (2,)).tolist()
                 padded = F.pad(images[rows], (1, 1, 1, 1), value=-1.0)
-                x = padded[..., down : down + 8, right : right + 8]
-                loss = F.cross_entropy(network(x + 0.1 * torch.randn_like(x)), labels[rows])
+                x = padded[..., down : down + size, right : right + size]
+                loss = F.cross_entropy(network(x + how.noise * torch.randn_like(x)), labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -119,52 +194,70 @@ def train_classifier(seed: int = 0, epochs: int = 30) -> DigitsClassifier:
     return network.eval()
 
 
-def accuracy(network: nn.Module, split: str) -> float:
-    """The share of digits(split) that the network names rightly, in 0..1."""
-    images, labels = digits(split)
+def accuracy(network: nn.Module, split: str, data: Data = "digits") -> float:
+    """The share of the split's images that the network names rightly, in 0..1."""
+    images, labels = _images(data, split)
     with torch.inference_mode():
-        return (network(images).argmax(1) == labels).double().mean().item()
+        named = torch.cat([network(some).argmax(1) for some in images.split(1000)])
+    return (named == labels).double().mean().item()
 
 
 def write_classifier(
-    folder: str | Path = WEIGHTS, seed: int = 0, epochs: int = 30
+    folder: str | Path = WEIGHTS,
+    seed: int = 0,
+    epochs: int | None = None,
+    data: Data = "digits",
 ) -> dict[str, Any]:
-    """Train the classifier and write its weights and its card; returns the card.
+    """Train a classifier and write its weights and its card; returns the card.
 
     Each file is written aside and renamed, so that a run that breaks off leaves the old one whole.
 
     Raises:
-        ValueError: epochs < 1.
+        ValueError, FileNotFoundError, ImportError, OSError: as `train_classifier`.
     """
     from safetensors.torch import save
 
     start = time.perf_counter()
-    network = train_classifier(seed, epochs)
+    network = train_classifier(seed, epochs, data)
     seconds = time.perf_counter() - start
     weights = save(network.state_dict())
     card = {
-        "what": "DigitsClassifier of ddpm_lite/quality/classifier.py, weights in float32",
-        "data": 'digits("train") to train, digits("test") held out; scikit-learn\'s load_digits',
-        "command": COMMAND,
+        "what": f"{type(network).__name__} of ddpm_lite/quality/classifier.py, weights in float32",
+        "data": _training(data).images,
+        "command": COMMAND if data == "digits" else f"{COMMAND} {data}",
         "seed": seed,
-        "epochs": epochs,
+        "epochs": _training(data).epochs if epochs is None else epochs,
         "device": f"cpu, threads: {torch.get_num_threads()}",
         "torch": torch.__version__,
         "date": date.today().isoformat(),
         "seconds": round(seconds, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "images": {split: len(digits(split)[0]) for split in ("train", "test")},
-        "accuracy": {split: accuracy(network, split) for split in ("train", "test")},
+        "images": {split: len(_images(data, split)[0]) for split in ("train", "test")},
+        "accuracy": {split: accuracy(network, split, data) for split in ("train", "test")},
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(card, indent=2) + "\n"
     for kind, content in (("safetensors", weights), ("json", text.encode())):
-        with written_aside(folder / f"{NAME}.{kind}") as aside:
+        with written_aside(folder / f"{data}_classifier.{kind}") as aside:
             aside.write_bytes(content)
     return card
 
 
+def _training(data: str) -> Training:
+    if data not in TRAINING:
+        raise ValueError(f"data must be {' or '.join(TRAINING)}, got {data!r}")
+    return TRAINING[data]
+
+
+def _images(data: Data, split: str) -> tuple[Tensor, Tensor]:
+    """In [-1, 1], with their labels."""
+    found = load_images(data, split)
+    assert found.labels is not None
+    return to_model_range(found.images.long(), found.levels), found.labels
+
+
 if __name__ == "__main__":
-    print(json.dumps(write_classifier(), indent=2))
+    data: Any = sys.argv[1] if len(sys.argv) > 1 else "digits"
+    print(json.dumps(write_classifier(data=data), indent=2))

@@ -26,8 +26,8 @@ from ddpm_lite.unet import UNet
 
 __all__ = [
     "GROUPS", "Sampling", "check_classes", "check_counts", "check_file", "check_folder",
-    "check_images", "check_labels", "check_pictures", "check_room", "check_scale",
-    "check_square", "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
+    "check_images", "check_pictures", "check_room", "check_scale",
+    "check_training", "labels_of", "pick_labels", "pick_sampler", "pictures",
 ]  # fmt: skip
 
 GROUPS = 10  # of Inception Score: fewer samples cannot be measured
@@ -119,27 +119,6 @@ def check_counts(least: int, **counts: int | None) -> None:
             raise ValueError(f"{name} must be at most {LAST_SEED}, got {count}")
 
 
-def check_labels(data: ImageSet) -> int:
-    """How many classes a set has.
-
-    Raises:
-        ValueError: it has no labels, fewer than two classes, or an image without a label.
-    """
-    if data.labels is None:
-        raise ValueError(
-            f"drop_label is of images with labels, and those of {data.name} have none: of a "
-            "folder, put the images of each class into a folder of their own, all at one depth"
-        )
-    if (missing := (data.labels < 0).nonzero()).numel():
-        raise ValueError(
-            f"each image of {data.name} needs a label, and image {int(missing[0])} has none"
-        )
-    classes = len(data.classes) if data.classes else int(data.labels.max()) + 1
-    if classes < 2:
-        raise ValueError(f"{data.name} must have two classes or more, got {classes}")
-    return classes
-
-
 def check_scale(scale: float | None) -> None:
     """Refuse a scale of guidance that is no number from 0 up."""
     if scale is not None and not 0 <= scale < math.inf:
@@ -200,16 +179,6 @@ def labels_of(network: UNet, names: Sequence[str] | None, data: ImageSet) -> Ten
             f"the weights are for labels in 0..{last - 1}, and {what} has {int(data.labels.max())}"
         )
     return data.labels.where(data.labels >= 0, last)
-
-
-def check_square(data: ImageSet) -> None:
-    """Refuse images that no network here can be made for."""
-    height, width = data.images.shape[2:]
-    if height != width:
-        raise ValueError(
-            f"images must be square, but those of {data.name} are {width} x {height}; "
-            f"--size {min(height, width)} crops and resizes all"
-        )
 
 
 def check_images(network: UNet, diffusion: GaussianDiffusion, data: ImageSet) -> None:

@@ -31,6 +31,7 @@ __all__ = ["about", "check_saves", "load", "load_state", "save_model", "save_sta
 
 FORMAT = "ddpm-lite 1"
 PARTS = ("network", "diffusion", "about")  # of the metadata, each a dict in JSON
+TYPES = {str(x).removeprefix("torch."): x for x in (torch.float32, torch.float64)}
 # A state ends in the mark and a digest of so many bytes.
 MARK, DIGEST = b"ddpm-lite sum 1\n", 32
 
@@ -40,6 +41,8 @@ def save_model(
     network: nn.Module,
     diffusion: GaussianDiffusion,
     about: Mapping[str, Any] | None = None,
+    *,
+    store: torch.dtype | None = None,
 ) -> None:
     """Write a UNet's weights with all that is needed to sample from them, as safetensors.
 
@@ -48,16 +51,27 @@ def save_model(
         network: the `UNet`, or what compiles, averages or spreads it.
         diffusion: with the whole chain; its betas go along, exactly.
         about: what else to say of the weights, such as the step they are from.
+        store: a smaller type for the file, such as torch.float16, which halves it; `load` gives
+            the network back in the type that it has, with weights rounded to the smaller one.
 
     Raises:
-        TypeError, ValueError: as for `check_saves`.
+        TypeError, ValueError: as for `check_saves`; a weight too large for `store`; `store` for a
+            network that is itself in halves.
     """
     bare = check_saves(network, diffusion)
     weights = {name: x.detach().cpu().contiguous() for name, x in bare.state_dict().items()}
+    own = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+    if store is not None:
+        if own not in TYPES:
+            raise ValueError(f"store is for a network in {' or '.join(TYPES)}, got one in {own}")
+        weights = {name: x.to(store) for name, x in weights.items()}
+        _check_numbers(weights)
     tensors = {f"network.{name}": x for name, x in weights.items()}
     tensors["beta"] = diffusion.schedule.beta[1:]
     says = {"network": bare.config, "diffusion": diffusion.config, "about": dict(about or {})}
     metadata = {"format": FORMAT} | {name: json.dumps(value) for name, value in says.items()}
+    if store is not None:
+        metadata["type"] = own
     metadata["checksum"] = _checksum(tensors, metadata)
     with written_aside(Path(path)) as aside:
         # Not save_file: what it writes, no other user of the machine may read.
@@ -90,7 +104,8 @@ def check_saves(network: nn.Module, diffusion: GaussianDiffusion) -> UNet:
 def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:
     """A trained network, in eval mode on the CPU, and its diffusion: `load("digits")`.
 
-    Its weights are of the type that they were saved in.
+    Its weights are of the type that they had when they were saved, however few bytes they take in
+    the file.
 
     Args:
         source: the name of weights that come with the package, or a file that `save_model` wrote.
@@ -119,7 +134,7 @@ def load(source: str | Path) -> tuple[UNet, GaussianDiffusion]:
     try:
         _check_fit(config, {name: x.shape for name, x in weights.items()})
         _check_numbers(weights)
-        network = UNet(**config).to(next(iter(weights.values())).dtype)
+        network = UNet(**config).to(_type(metadata, weights))
         network.load_state_dict(weights)
         diffusion = GaussianDiffusion(NoiseSchedule(beta), **says["diffusion"])
     except Exception as error:  # a stranger's configuration may fail in any way
@@ -240,6 +255,14 @@ def _check_numbers(weights: Mapping[str, Tensor]) -> None:
             )
         if not x.isfinite().all():
             raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def _type(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> torch.dtype:
+    """Of the network: what the file says, or that of its weights."""
+    said = metadata.get("type")
+    if said is not None and said not in TYPES:
+        raise ValueError(f"its type must be {' or '.join(TYPES)}, got {said!r}")
+    return next(iter(weights.values())).dtype if said is None else TYPES[said]
 
 
 def _find(source: str | Path) -> Path:

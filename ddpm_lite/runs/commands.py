@@ -27,10 +27,8 @@ from ddpm_lite.runs.beforehand import (
     check_counts,
     check_file,
     check_images,
-    check_labels,
     check_pictures,
     check_scale,
-    check_square,
     check_training,
     labels_of,
     pick_labels,
@@ -50,7 +48,7 @@ __all__ = ["evaluate", "export", "info", "sample", "train"]
 
 said = "ddpm-lite"  # the command as it was typed, for what is written: `cli.main` sets it
 Weights = Annotated[str, tyro.conf.Positional]
-Features = Literal["digits", "inception"]
+Features = Literal["digits", "fashion_mnist", "inception"]
 # Not --n: torchrun would take that for one of its own.
 Samples = Annotated[int, tyro.conf.arg(aliases=["--n"])]
 Device = Annotated[str | None, tyro.conf.arg(help="Such as cpu; a GPU where there is one.")]
@@ -86,20 +84,15 @@ def train(
     make_writer = _tensorboard() if tensorboard else None
     with joined(device) as here:
         data = _images(recipe.data, "train", recipe.size, recipe.channels)
-        check_square(data)
-        classes = check_labels(data) if recipe.training.drop_label else None
-        diffusion = recipe.diffusion.make(data.levels)
         torch.manual_seed(recipe.training.seed)
-        channels, size = data.images.shape[1:3]
-        # One class more, which stands for a hidden label.
-        asked = None if classes is None else classes + 1
-        network = recipe.network.make(size, channels, diffusion, asked).to(here)
+        network, diffusion = recipe.make(data)
+        network.to(here)
         in_turn = pick_labels(network, None, 64)
         note = _note(here, recipe.training.seed) | {"data": recipe.data}
         note |= {"split": "train", "size": recipe.size, "channels": recipe.channels}
         writer = make_writer(out / "tensorboard") if make_writer else None
-        if classes is not None:
-            note |= {"classes": data.classes or [str(i) for i in range(classes)]}
+        if network.classes is not None:
+            note |= {"classes": data.classes or [str(i) for i in range(network.classes - 1)]}
         steps = run.train(network, diffusion, data, recipe.training, note)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
@@ -219,7 +212,8 @@ def evaluate(
         images: count the bits of the first so many alone; of all by default.
         samples: how many samples to draw for the Fréchet distance; none by default.
         reference: the split that the samples are held against; train by default.
-        features: whose features the distance is between; digits for digits, else inception.
+        features: whose features the distance is between: those of a small classifier of digits or
+            of Fashion-MNIST for these, else inception's.
         sampler: ancestral sampling, or DDIM.
         steps: of the sampler, evenly spaced; all by default, 50 for ddim.
         eta: of ddim: 0, its default, adds no noise, 1 as much as ddpm.
@@ -259,7 +253,8 @@ def evaluate(
             check_images(network, diffusion, real)
             of_real = labels_of(network, classes, real)
             check_classes(network, scale=scale)
-            judge = _judge(features or ("digits" if name == "digits" else "inception"), real, here)
+            own: Features = name if name in ("digits", "fashion_mnist") else "inception"  # type: ignore[assignment]
+            judge = _judge(features or own, real, here)
         x0 = to_model_range(shown.images[:images].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
         found |= _note(here, seed)
@@ -348,7 +343,8 @@ def _given(**settings: Any) -> str:
 
 def _judge(features: Features, real: ImageSet, device: torch.device) -> Any:
     """The network of the distance, once it has seen two of the images."""
-    judge: Any = (load_classifier() if features == "digits" else Inception()).to(device)
+    judge: Any = Inception() if features == "inception" else load_classifier(data=features)
+    judge = judge.to(device)
     judge.features(to_model_range(real.images[:2].long(), real.levels).to(device))
     return judge
 
