@@ -42,6 +42,7 @@ export class Run {
     /** @type {{ turn: number, losses: number[], ms: number, turns: number }} */
     this.seen = { turn: 0, losses: [], ms: 0, turns: 0 };
     this.lookedAt = 0;
+    this.looked = 0; // milliseconds that the last look took
     this.sampledAt = 0;
     this.due = 0; // the timer of a new beginning
   }
@@ -130,8 +131,8 @@ export class Run {
         await this.train(mine, BUDGET);
         if (mine !== this.training) return;
         const now = performance.now();
-        if (now - this.lookedAt > MEASURE) await this.look(mine);
-        // Sampling takes a fifth of the time at most.
+        // On a slow machine, too, most of the time is the training's.
+        if (now - this.lookedAt > Math.max(MEASURE, 4 * this.looked)) await this.look(mine);
         const wait = Math.max(SAMPLE, 4 * (this.sampled?.ms ?? 0));
         if (now - this.sampledAt > wait) await this.sample(mine);
         await new Promise(requestAnimationFrame);
@@ -165,6 +166,7 @@ export class Run {
 
   /** Measure the network, and look at its field. @param {number} mine */
   async look(mine) {
+    const begun = performance.now();
     const measured = /** @type {Measured} */ (await this.ask({ do: "measure" }));
     if (mine !== this.training) return;
     this.measured = measured;
@@ -172,6 +174,7 @@ export class Run {
     await this.lookAt();
     this.words();
     this.lookedAt = performance.now();
+    this.looked = this.lookedAt - begun;
   }
 
   /** @param {number} mine */
