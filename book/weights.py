@@ -147,7 +147,7 @@ def make(name: str) -> dict[str, Any]:
     }
     card["sha256"] = hashlib.sha256(made.read_bytes()).hexdigest()
     first = next(iter(samples.values()))
-    # Labels follow one another: ten columns of ten classes, and four times as large as they are.
+    # With labels, which follow one another, each of ten columns is a class.
     picture = (
         grid(first[:80], columns=10, scale=2)
         if labelled

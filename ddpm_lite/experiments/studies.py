@@ -31,7 +31,7 @@ from ddpm_lite.experiments.tables import STUDIES, Study, Way
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.sets import load_images
-from ddpm_lite.quality.classifier import Classifier, load_classifier
+from ddpm_lite.quality.classifier import Classifier, Data, load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
 from ddpm_lite.runs.many import codelength
 from ddpm_lite.samplers import ddim, ddpm, sample
@@ -90,12 +90,12 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
 
 
 @cache
-def images(data: str) -> Images:
+def images(data: Data) -> Images:
     """The set of a study; asked for again, it is not read again."""
     train, test = load_images(data, "train"), load_images(data, "test")
     x0, held_out = (to_model_range(s.images.long(), s.levels) for s in (train, test))
     assert train.labels is not None
-    return Images(x0, train.labels, held_out, train.levels, load_classifier(data=data))  # type: ignore[arg-type]
+    return Images(x0, train.labels, held_out, train.levels, load_classifier(data=data))
 
 
 def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:

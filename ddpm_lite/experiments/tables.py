@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, get_args
 
 from ddpm_lite.diffusion import Variance
 from ddpm_lite.experiments.ablations import Part
+from ddpm_lite.quality.classifier import Data
 from ddpm_lite.runs.recipes import RECIPES, DiffusionConfig
 from ddpm_lite.training import TrainConfig
 from ddpm_lite.unet import UNetConfig
@@ -16,7 +17,6 @@ from ddpm_lite.unet import UNetConfig
 __all__ = ["STUDIES", "Classes", "Study", "Way"]
 
 Classes = Literal["even", "free"]
-Data = Literal["digits", "fashion_mnist"]
 
 
 class Way(NamedTuple):

@@ -151,8 +151,9 @@ def load_classifier(folder: str | Path = WEIGHTS, data: Data = "digits") -> Clas
     network = _training(data).network()
     path = Path(folder) / f"{data}_classifier.safetensors"
     if not path.exists():
-        command = COMMAND if data == "digits" else f"{COMMAND} {data}"
-        raise FileNotFoundError(f"no weights at {path}: `{command}` makes the package's own again")
+        raise FileNotFoundError(
+            f"no weights at {path}: `{_command(data)}` makes the package's own again"
+        )
     check_card(path)
     network.load_state_dict(load_file(path))
     return network.eval()
@@ -226,7 +227,7 @@ def write_classifier(
     card = {
         "what": f"{type(network).__name__} of ddpm_lite/quality/classifier.py, weights in float32",
         "data": _training(data).images,
-        "command": COMMAND if data == "digits" else f"{COMMAND} {data}",
+        "command": _command(data),
         "seed": seed,
         "epochs": _training(data).epochs if epochs is None else epochs,
         "device": f"cpu, threads: {torch.get_num_threads()}",
@@ -245,6 +246,10 @@ def write_classifier(
         with written_aside(folder / f"{data}_classifier.{kind}") as aside:
             aside.write_bytes(content)
     return card
+
+
+def _command(data: Data) -> str:
+    return COMMAND if data == "digits" else f"{COMMAND} {data}"
 
 
 def _training(data: str) -> Training:
