@@ -166,6 +166,21 @@ def test_a_run_that_breaks_off_leaves_the_old_weights(
     assert json.loads((tmp_path / "digits_classifier.json").read_text()) == CARD
 
 
+@pytest.mark.parametrize("data", ["digits", "fashion_mnist"])
+def test_weights_that_are_not_those_of_the_card_are_refused(
+    data: classifier.Data, tmp_path: Path
+) -> None:
+    for kind in ("json", "safetensors"):
+        shutil.copy(WEIGHTS / f"{data}_classifier.{kind}", tmp_path)
+    load_classifier(tmp_path, data)
+    path = tmp_path / f"{data}_classifier.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[-1] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="has not the sha256 of its card"):
+        load_classifier(tmp_path, data)
+
+
 def test_the_wheel_carries_the_weights(tmp_path: Path) -> None:
     for name in ("ddpm_lite", "README.md", "LICENSE", "pyproject.toml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

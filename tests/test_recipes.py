@@ -55,6 +55,12 @@ def test_the_shipped_clothes_are_small_enough_to_ship() -> None:
     assert 2 * sum(p.numel() for p in network.parameters()) < 2.5e6  # bytes, in float16
 
 
+def test_labels_to_hide_must_be_there() -> None:
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="drop_label is of images with labels, and those of bare"):
+        RECIPES["fashion"][1].make(ImageSet(images, None, 256, "bare", "train"))
+
+
 def test_settings_reach_what_is_made() -> None:
     config = DiffusionConfig("sigmoid", 50, objective="v", variance="learned", self_condition=True)
     diffusion = config.make(17)
