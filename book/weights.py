@@ -32,6 +32,7 @@ from ddpm_lite.runs.recipes import RECIPES
 from ddpm_lite.runs.run import Run
 from ddpm_lite.samplers import ddpm
 from ddpm_lite.system.files import WEIGHTS, written_aside
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -95,6 +96,11 @@ def make(name: str) -> dict[str, Any]:
     noted = about(run.weights)["about"]
     save_model(made, *load(run.weights), noted, store=plan.store)
     network, diffusion = load(f"./{made}")  # as it is shipped, rounded
+    shipped = WEIGHTS / made.name
+    # The metadata, a checksum in it, come in any order: equal ones are not written again.
+    if not (shipped.exists() and _metadata(shipped) == _metadata(made)):
+        with written_aside(shipped) as aside:
+            aside.write_bytes(made.read_bytes())
     train, test = (load_images(data, split) for split in ("train", "test"))
     shown = {
         s.split: to_model_range(s.images.long(), s.levels)
@@ -145,7 +151,7 @@ def make(name: str) -> dict[str, Any]:
         how: nearest_ratio(x, shown["train"], shown["test"])
         for how, x in samples.items()
     }
-    card["sha256"] = hashlib.sha256(made.read_bytes()).hexdigest()
+    card["sha256"] = hashlib.sha256(shipped.read_bytes()).hexdigest()
     first = next(iter(samples.values()))
     # With labels, which follow one another, each of ten columns is a class.
     picture = (
@@ -153,13 +159,16 @@ def make(name: str) -> dict[str, Any]:
         if labelled
         else grid(first[:64], scale=4)
     )
-    with written_aside(WEIGHTS / made.name) as aside:
-        aside.write_bytes(made.read_bytes())
     with written_aside(WEIGHTS / f"{name}.png") as aside:
         write_png(aside, picture)
     with written_aside(WEIGHTS / f"{name}.json") as aside:
         aside.write_text(json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as weights:
+        return dict(weights.metadata())
 
 
 def _samples(
