@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book serve notebooks weights results bench lint hooks unit browser nbval strict test faults sphinx9 wheel address clean
+.PHONY: help install book serve notebooks weights results bench gpu lint hooks unit browser nbval strict test faults sphinx9 wheel address clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,10 @@ results: $(INSTALLED) ## Measure the tables that come with the package; takes lo
 bench: $(INSTALLED) ## Measure against other implementations, side by side
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 	for b in training sampling bound startup digits; do $(BIN)/python benchmarks/$$b.py; done
+
+gpu: $(INSTALLED) ## On a GPU: measure all that only one can tell, in parts; goes on after a stop
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/gpu.py
 
 $(CHECKERS): $(INSTALLED) package.json package-lock.json
 	$(NPM) ci --ignore-scripts --no-audit --no-fund

@@ -116,19 +116,25 @@ def diffusers_step(unet: nn.Module, data: Tensor, batch: int) -> Callable[[], fl
     return step
 
 
-def diffusers_unet(size: int, channels: int, width: int, mults: tuple[int, ...]) -> nn.Module:
+def diffusers_unet(
+    size: int,
+    channels: int,
+    width: int,
+    mults: tuple[int, ...],
+    attention: tuple[int, ...] = (),
+) -> nn.Module:
     """The paper's wiring in diffusers, as google/ddpm-cifar10-32 sets it, at any width."""
     from diffusers import UNet2DModel
 
-    levels = len(mults)
+    attends = ["Attn" * (size // 2**level in attention) for level in range(len(mults))]
     return UNet2DModel(
         sample_size=size,
         in_channels=channels,
         out_channels=channels,
         block_out_channels=tuple(width * m for m in mults),
         layers_per_block=2,
-        down_block_types=("DownBlock2D",) * levels,
-        up_block_types=("UpBlock2D",) * levels,
+        down_block_types=tuple(f"{attn}DownBlock2D" for attn in attends),
+        up_block_types=tuple(f"{attn}UpBlock2D" for attn in reversed(attends)),
         norm_num_groups=min(32, width // 4),
         attention_head_dim=None,
         downsample_padding=0,

@@ -14,12 +14,12 @@ from functools import partial
 
 import torch
 from peers import diffusers_sampler, diffusers_unet, lucidrains, their_sampler
-from timing import compare, machine
+from timing import SMALLEST, compare, gpu, machine
 from torch import Tensor, nn
 
 from ddpm_lite import GaussianDiffusion, UNet, ddim, ddpm, linear_schedule, sample
 
-device = "cuda" if torch.cuda.is_available() else "cpu"
+device = "cuda" if gpu else "cpu"
 torch.set_num_threads(1)
 
 
@@ -40,14 +40,16 @@ def bare(network: nn.Module, steps: int, images: int) -> None:
         network(x, t)
 
 
-def ours(network: nn.Module, size: int, steps: int, fast: bool) -> Callable[[int], Tensor]:
+def ours(
+    network: Callable[..., Tensor], size: int, steps: int, fast: bool
+) -> Callable[[int], Tensor]:
     diffusion = GaussianDiffusion(linear_schedule() if fast else linear_schedule().rescaled(steps))
     how = partial(ddim, steps=steps) if fast else ddpm
     return lambda n: sample(diffusion, network, (n, 1, size, size), how, device=device)
 
 
 print(machine())
-steps = 200
+steps = 3 if SMALLEST else 200
 for label, network, images in (
     ("a network that does nothing", Nothing(), 16),
     ("UNet(8, width=16)", UNet(8, 1, 16).to(device).eval(), 16),
@@ -59,10 +61,10 @@ for label, network, images in (
         if isinstance(network, Nothing):
             draws[f"diffusers, {kind}"] = diffusers_sampler(network, 8, steps, fast, device)
             draws[f"d.-d.-pytorch, {kind}"] = their_sampler(network, 8, steps, fast, device)
-    print(f"{steps} steps around {label}, {images} images")
-    compare({name: partial(draw, images) for name, draw in draws.items()})
+    title = f"{steps} steps around {label}, {images} images"
+    compare({name: partial(draw, images) for name, draw in draws.items()}, title, images=images)
 
-size, width, mults, images, steps = 16, 32, (1, 2, 4), 16, 20
+size, width, mults, images, steps = 16, 32, (1, 2, 4), 16, 2 if SMALLEST else 20
 theirs = lucidrains().Unet(dim=width, dim_mults=mults, channels=1).to(device).eval()
 like = diffusers_unet(size, 1, width, mults).to(device).eval()
 paper = UNet(size, 1, width, mults).to(device).eval()
@@ -74,5 +76,19 @@ for kind, fast in (("ddpm", False), ("ddim", True)):
         "ours, note": ours(note, size, steps, fast),
         "ours, paper": ours(paper, size, steps, fast),
     }
-    print(f"{images} images of 1x{size}x{size} in {steps} steps of {kind}, width {width}")
-    compare({name: partial(draw, images) for name, draw in draws.items()})
+    title = f"{images} images of 1x{size}x{size} in {steps} steps of {kind}, width {width}"
+    compare({name: partial(draw, images) for name, draw in draws.items()}, title, images=images)
+
+# The network of 28x28, asked by a recording of its launches, which only a GPU makes, and eagerly.
+size, images, steps = 28, 2 if SMALLEST else 64, 2 if SMALLEST else 50
+net = UNet(size, 1, 16, (1, 2, 4), attention=(7,)).to(device).eval()
+
+
+def eager(xt: Tensor, t: Tensor) -> Tensor:
+    return net(xt, t)
+
+
+for kind, fast in (("ddpm", False), ("ddim", True)):
+    draws = {"eager": ours(eager, size, steps, fast), "as it is": ours(net, size, steps, fast)}
+    title = f"{images} images of 1x{size}x{size} in {steps} steps of {kind}, the fashion network"
+    compare({name: partial(draw, images) for name, draw in draws.items()}, title, images=images)

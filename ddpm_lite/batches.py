@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ddpm_lite.images.data import scaled, warn_of_range
 from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.system.device import Device, fits
 from ddpm_lite.system.processes import rank, world
 
 __all__ = [
@@ -100,10 +101,9 @@ class Draw:
 
 def to_device(data: Tensor, device: torch.device) -> Tensor:
     """On the device where they take at most half of what is free there; else they stay."""
-    if device.type == "cuda" and data.device.type != "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if data.nbytes > free / 2:
-            return data.pin_memory()
+    apart = device.type == "cuda" and data.device.type != "cuda"
+    if apart and not fits(Device.of(device), data.nbytes):
+        return data.pin_memory()
     return data.to(device)
 
 
@@ -126,7 +126,7 @@ def take_data(data: Any, levels: int | None) -> Tensor:
             )
         data = data.images
     if isinstance(data, np.ndarray):
-        data = torch.as_tensor(data)
+        data = torch.as_tensor(data, device="cpu")
     if not isinstance(data, Tensor):
         raise TypeError(
             "data must be a tensor or an array [N, ...] of all images, or an ImageSet, got "

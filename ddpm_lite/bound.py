@@ -166,7 +166,7 @@ def elbo_estimate(
     _check_batch(diffusion, x0, chunk)
     B, T = len(x0), diffusion.T
     rows = _Rows(diffusion, model, x0, clip, chunk, generator)
-    proposal = torch.ones(T - 1) if proposal is None else proposal
+    proposal = torch.ones(T - 1, device="cpu") if proposal is None else proposal
     if proposal.shape != (T - 1,) or not bool((proposal > 0).all()):
         raise ValueError(
             f"proposal must be {T - 1} positive numbers, for t = 2..{T}, got {proposal.tolist()}"

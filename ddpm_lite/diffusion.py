@@ -138,7 +138,7 @@ class GaussianDiffusion(ForwardProcess):
     @cached_property
     def sigma(self) -> Coefficient:
         """sigma_t, and none at the last step: Algorithm 2, line 3."""
-        t = torch.arange(self.T + 1)
+        t = torch.arange(self.T + 1, device="cpu")
         return Coefficient(torch.where(t > 1, self.sigma2.float64.sqrt(), 0.0))
 
     # p_theta.
@@ -433,7 +433,9 @@ class GaussianDiffusion(ForwardProcess):
     def _answer(self, model: Any, xt: Tensor, t: Time, condition: bool | None) -> Tensor:
         """What the model says about xt, given half the time its own first estimate of x_0."""
         x0_prev = None
-        if self.self_condition and (torch.rand(()) < 0.5 if condition is None else condition):
+        if condition is None:
+            condition = self.self_condition and bool(torch.rand((), device="cpu") < 0.5)
+        if self.self_condition and condition:
             with torch.no_grad():
                 x0_prev = self._p_mean_variance(model, xt, t, clip=True).x0_hat
         return self._ask(model, xt, t, x0_prev)
@@ -458,7 +460,11 @@ def dtype_of(model: Any) -> torch.dtype | None:
 
 
 def device_of(model: Any, generator: torch.Generator | None = None) -> torch.device:
-    """Where the model's parameters are; without any, where the generator is, else the CPU."""
+    """Where the model's parameters are; without any, where the generator is, else the CPU.
+
+    A function that asks a network, as `guided` makes one, has it as its attribute `network`.
+    """
+    model = getattr(model, "network", model)
     if isinstance(model, torch.nn.Module):
         for parameter in model.parameters():
             return parameter.device

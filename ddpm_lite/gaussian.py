@@ -28,7 +28,7 @@ def gaussian_kl(
         variance_q, variance_p: positive, broadcast against the means.
     """
     # r - 1 and log r nearly cancel for like variances: both start from variance_q - variance_p.
-    excess = torch.as_tensor(variance_q - variance_p) / variance_p
+    excess = (variance_q - variance_p) / variance_p
     kl = (excess - excess.log1p() + (mean_q - mean_p) ** 2 / variance_p) / 2
     return reduce(kl, "b ... -> b", "sum")
 

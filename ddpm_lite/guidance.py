@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
-from ddpm_lite.diffusion import dtype_of
+from ddpm_lite.diffusion import device_of, dtype_of
 from ddpm_lite.oracle import Oracle
 from ddpm_lite.schedule import NoiseSchedule
+from ddpm_lite.system.replay import played
 
 __all__ = ["LabelledOracle", "guided"]
 
@@ -74,20 +75,24 @@ def guided(
     wrong = labels.is_floating_point() or ((labels < 0) | (labels >= classes)).any()
     if labels.device.type == "cpu" and bool(wrong):
         raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.tolist()}")
+    if isinstance(network, torch.nn.Module):
+        labels = labels.to(device_of(network))
     nothing = torch.full_like(labels, classes - 1)
-    floats = dtype_of(network)
+    floats, learned = dtype_of(network), getattr(network, "learned_variance", False)
+    ask = played(network)
 
     def model(xt: Tensor, t: Tensor) -> Tensor:
         xt = xt.to(floats or xt.dtype)
         if scale == 1:
-            return network(xt, t, labels=labels)
+            return ask(xt, t, labels=labels)
         twice = torch.cat([xt, xt]), torch.cat([t, t])
-        with_label, without = network(*twice, labels=torch.cat([labels, nothing])).chunk(2)
+        with_label, without = ask(*twice, labels=torch.cat([labels, nothing])).chunk(2)
         variance = with_label[:, :0]
-        if getattr(network, "learned_variance", False):
+        if learned:
             (with_label, variance), (without, _) = (
                 output.chunk(2, dim=1) for output in (with_label, without)
             )
         return torch.cat([without + scale * (with_label - without), variance], dim=1)
 
+    model.network = network  # type: ignore[attr-defined]  # so that samplers see where it is
     return model

@@ -55,7 +55,7 @@ class Oracle:
         if means.ndim == 0 or len(means) == 0:
             raise ValueError(f"means must hold K >= 1 components, got shape {tuple(means.shape)}")
         K = len(means)
-        weights = torch.ones(K) if weights is None else weights
+        weights = torch.ones(K, device="cpu") if weights is None else weights
         if weights.shape != (K,) or not bool((weights > 0).all()):
             raise ValueError(f"weights must be {K} positive numbers, got {weights}")
         variance = torch.as_tensor(std, dtype=means.dtype, device=means.device) ** 2
@@ -66,9 +66,9 @@ class Oracle:
         except RuntimeError:
             raise ValueError(
                 f"std must be a number, or fit the means' shape {tuple(means.shape)} from the "
-                f"left, got shape {tuple(torch.as_tensor(std).shape)}"
+                f"left, got shape {tuple(torch.as_tensor(std, device=means.device).shape)}"
             ) from None
-        if not bool((torch.as_tensor(std) >= 0).all()):
+        if not bool((torch.as_tensor(std, device=means.device) >= 0).all()):
             raise ValueError(f"std must not be negative, got {std}")
         self.schedule, self.shape = schedule, means.shape[1:]
         self.means, self.variance = means.flatten(1), variance.flatten(1)
@@ -153,7 +153,7 @@ class Oracle:
 
     def _times(self, xt: Tensor, t: int | Tensor, least: int = 1) -> Tensor:
         """t of each x_t, on the CPU, where the schedule is."""
-        times = torch.full((len(xt),), t) if isinstance(t, int) else t.cpu()
+        times = torch.full((len(xt),), t, device="cpu") if isinstance(t, int) else t.cpu()
         if times.is_floating_point() or times.shape != (len(xt),):
             raise ValueError(
                 f"t must be one integer, or one for each of {len(xt)} x_t, got "
@@ -199,7 +199,8 @@ def reverse_marginals(
         offset = beta[t] * math.sqrt(a) * mean / total / math.sqrt(1 - beta[t])
         m.append(slope * m[-1] + offset)
         v.append(slope**2 * v[-1] + sigma2[t].item())
-    return torch.tensor(m[::-1], dtype=torch.float64), torch.tensor(v[::-1], dtype=torch.float64)
+    means, variances = torch.tensor([m[::-1], v[::-1]], dtype=torch.float64, device="cpu")
+    return means, variances
 
 
 @door

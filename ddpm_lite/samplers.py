@@ -1,8 +1,9 @@
 """From noise to an image and back: each sampler is one short generator named after its algorithm.
 
 Every step costs one call of the model and a dozen small operations; nothing waits for the device
-and nothing is kept. No gradients are recorded; a model that needs one, as a classifier's guidance
-does, asks for it by `torch.enable_grad()` inside.
+and nothing is kept. On a CUDA device a `UNet` is asked by a recording of its launches. No gradients
+are recorded; a model that needs one, as a classifier's guidance does, asks for it by
+`torch.enable_grad()` inside.
 """
 
 import warnings
@@ -17,6 +18,7 @@ from ddpm_lite._doors import door
 from ddpm_lite._shapes import Images
 from ddpm_lite.diffusion import GaussianDiffusion, Model, device_of, dtype_of
 from ddpm_lite.schedule import spaced_times
+from ddpm_lite.system.replay import played
 
 Noise = Callable[[int], Tensor]
 
@@ -71,7 +73,7 @@ def ddpm(
             the chain does not stop at.
     """
     first, x, z = _begin(diffusion, model, shape, start, t_start, noise, generator, device)
-    x0_hat = None
+    model, x0_hat = played(model), None
     for t in _bar(range(first, 0, -1), progress):
         s = diffusion.times[t - 1]
         with torch.no_grad():  # never around the yield: the caller's mode is the caller's
@@ -121,7 +123,7 @@ def ddim(
     direction = (1 - alpha_bar_prev - sigma2).clamp(min=0).sqrt().tolist()
 
     first, x, z = _begin(chain, model, shape, start, t_start, noise, generator, device)
-    x0_hat = None
+    model, x0_hat = played(model), None
     for t in _bar(range(first, 0, -1), progress):
         s = chain.times[t - 1]
         with torch.no_grad():
@@ -298,7 +300,7 @@ def _inpaint(
     def z() -> Tensor:
         return torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
 
-    xt, x0_hat = z(), None
+    model, xt, x0_hat = played(model), z(), None
     for t in _bar(range(diffusion.T, 0, -1), progress):
         with torch.no_grad():
             for more in range(repeats - 1 if t > 1 else 0, -1, -1):

@@ -42,7 +42,7 @@ class NoiseSchedule:
     def __init__(self, beta: Float[Tensor, " T"] | list[float]):
         if not isinstance(beta, Tensor):  # float32 would lose digits of a list
             try:
-                beta = torch.as_tensor(beta, dtype=torch.float64)
+                beta = torch.as_tensor(beta, dtype=torch.float64, device="cpu")
             except (TypeError, ValueError, RuntimeError):
                 kind = type(beta).__name__
                 raise TypeError(
@@ -60,7 +60,7 @@ class NoiseSchedule:
             t = int(outside.nonzero()[0]) + 1
             value = beta[t - 1].item()
             raise ValueError(f"every beta must lie in (0, 1), got beta_{t} = {value:g}")
-        self.beta: PerTime = torch.cat([torch.zeros(1), beta.double()])
+        self.beta: PerTime = torch.cat([torch.zeros(1, device="cpu"), beta.double()])
         """beta_t, the variance of the noise that step t adds; beta_0 = 0."""
 
     @property
@@ -132,7 +132,7 @@ class NoiseSchedule:
             ValueError: T < 1.
         """
         _check_length(T)
-        position = torch.arange(T + 1, dtype=torch.float64) * self.T / T
+        position = torch.arange(T + 1, dtype=torch.float64, device="cpu") * self.T / T
         before = position.floor().long().clamp(max=self.T - 1)
         log = self.alpha.log().cumsum(0)
         log = log[before].lerp(log[before + 1], position - before)
@@ -166,7 +166,8 @@ def linear_schedule(
         ValueError: T < 1, or a beta outside (0, 1).
     """
     _check_length(T)
-    return NoiseSchedule(torch.linspace(beta_start, beta_end, T, dtype=torch.float64))
+    beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64, device="cpu")
+    return NoiseSchedule(beta)
 
 
 @door
@@ -185,7 +186,7 @@ def cosine_schedule(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) ->
         raise ValueError(f"s must not be negative, got {s}")
     if not 0 < beta_max < 1:
         raise ValueError(f"beta_max must lie in (0, 1), got {beta_max}")
-    u = torch.arange(T + 1, dtype=torch.float64) / T
+    u = torch.arange(T + 1, dtype=torch.float64, device="cpu") / T
     f = torch.cos((u + s) / (1 + s) * math.pi / 2) ** 2
     return NoiseSchedule((1 - f[1:] / f[:-1]).clamp(max=beta_max))
 
@@ -215,7 +216,8 @@ def sigmoid_schedule(
         raise ValueError(f"tau must be positive, got {tau}")
     if not 0 < beta_max < 1:
         raise ValueError(f"beta_max must lie in (0, 1), got {beta_max}")
-    f = torch.sigmoid(torch.linspace(start, end, T + 1, dtype=torch.float64) / tau)
+    x = torch.linspace(start, end, T + 1, dtype=torch.float64, device="cpu")
+    f = torch.sigmoid(x / tau)
     left = f[-1] - f  # alpha_bar up to a factor, which cancels
     return NoiseSchedule((1 - left[1:] / left[:-1]).clamp(max=beta_max))
 

@@ -21,12 +21,22 @@ from ddpm_lite._doors import check_kinds
 from ddpm_lite.batches import LAST_SEED, Batch, Draw, derive_seed, seeded, take_data
 from ddpm_lite.diffusion import GaussianDiffusion
 from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.system.device import (
+    Device,
+    Precision,
+    fused,
+    keeps_channels_last,
+    pick_precision,
+    records,
+    round_products,
+    too_many,
+)
 from ddpm_lite.system.processes import rank, world
+from ddpm_lite.system.replay import CudaGraphs, Replay
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Weight = Literal["none", "simple", "variational", "min_snr"]
 LOOK = 100  # steps between looks at the loss: a look waits for the device
 
@@ -57,6 +67,8 @@ class TrainConfig:
         channels_last: the layout of images; by default on a GPU, unless in float32.
         compile: compile the network first; that takes a minute or more.
         tf32: let a GPU round float32 products to tf32.
+        replay: record the launches of a step once and play them again, which small networks need
+            on a GPU; by default on a CUDA device, in one process, without `compile`.
         seed: of the images, times, noise, flips and dropout.
     """
 
@@ -76,6 +88,7 @@ class TrainConfig:
     channels_last: bool | None = None
     compile: bool = False
     tf32: bool = True
+    replay: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -131,13 +144,15 @@ class TrainState:
         self.config, self.step = config, 0
         self.device = next(model.parameters()).device
         self.decay = Decay(config.ema_decay)
-        self.ema = AveragedModel(model, multi_avg_fn=self.decay)
+        with torch.device("cpu"):  # of its count, which on a GPU would be waited for at each step
+            self.ema = AveragedModel(model, multi_avg_fn=self.decay)
         self.ema.eval()
-        fused = self.device.type in ("cpu", "cuda", "mps", "xpu")
+        facts = Device.of(self.device)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), config.lr, weight_decay=config.weight_decay, fused=fused
+            model.parameters(), config.lr, weight_decay=config.weight_decay, fused=fused(facts)
         )
-        self.precision = pick_precision(model, config.precision)
+        parameters = sum(p.numel() for p in model.parameters())
+        self.precision = pick_precision(facts, config.precision, parameters)
         half = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
 
@@ -232,7 +247,8 @@ def train(
         ValueError: no images, NaN or infinite values in them, not as many labels as images, labels
             that the network has no class for, `drop_label` without labels, `flip` of what are no
             images, a batch that processes and accumulation do not divide, a precision that the
-            device has not, a state of another network or of other settings.
+            device has not, `replay` where nothing can be recorded, a state of another network or of
+            other settings.
         FloatingPointError: the loss or a weight is no longer finite; looked at every 100 steps,
             because a look waits for the device, and at the last.
     """
@@ -255,6 +271,7 @@ def train(
         )
     state = state or TrainState(model, config)
     state.config = config
+    _is_replayed(Device.of(state.device), config)
     # The checks above must not wait for next().
     return _train(state, diffusion, data, labels, config)
 
@@ -266,12 +283,9 @@ def _train(
     labels: Tensor | None,
     config: TrainConfig,
 ) -> Iterator[TrainStep]:
-    device = state.device
-    if device.type == "cuda" and config.tf32:
-        torch.set_float32_matmul_precision("high")
-    channels_last = config.channels_last
-    if channels_last is None:  # on a CPU, torch's GroupNorm takes ten times as long with it
-        channels_last = device.type != "cpu" and state.precision != torch.float32
+    device, facts = state.device, Device.of(state.device)
+    round_products(facts, config.tf32)
+    channels_last = keeps_channels_last(facts, state.precision, config.channels_last)
     layout = torch.contiguous_format
     if channels_last and data.ndim == 4:
         layout = torch.channels_last
@@ -295,6 +309,9 @@ def _train(
         config.drop_label,
         hidden=0 if labels is None else int(state.model.classes) - 1,  # type: ignore[arg-type]
     )
+    gradient: Callable[[Batch], Tensor] = partial(_gradient, state, network, losses)
+    if _is_replayed(facts, config):
+        gradient = _replayed(state, gradient, diffusion.self_condition)
     has_dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in state.model.modules())
 
     while state.step < config.steps:
@@ -305,7 +322,7 @@ def _train(
         batch = draw(state.step)  # Algorithm 1, lines 2 to 4
         seed = derive_seed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
-            loss = _gradient(state, network, losses, batch)  # line 5
+            loss = gradient(batch)  # line 5
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
         state.scaler.step(state.optimizer)
@@ -396,37 +413,52 @@ def _gradient(
                     own = losses(model, x0, t, eps, condition=batch.condition).mean()
                 state.scaler.scale(own / config.accumulate).backward()
             except torch.OutOfMemoryError as error:
-                error.add_note(
-                    f"{share} images at once were too many: a larger accumulate than "
-                    f"{config.accumulate} cuts the batch of {config.batch} into smaller parts"
-                )
+                facts = Device.of(device)
+                error.add_note(too_many(facts, share, config.accumulate, config.batch))
                 raise
         loss += own.detach() / config.accumulate
     return loss
 
 
-def pick_precision(model: nn.Module, wanted: Precision) -> torch.dtype:
-    """The dtype of the network's products on the device it is on; see `TrainConfig`.
+def _is_replayed(device: Device, config: TrainConfig) -> bool:
+    """Whether each step's launches are played from a recording."""
+    possible = records(device, config.replay) and world() == 1
+    if config.replay and not possible:
+        raise ValueError(f"replay needs one process and a CUDA device, got {device.type}")
+    return possible and bool(config.replay or not config.compile)
 
-    Raises:
-        ValueError: float16 on a device other than a GPU.
+
+def _replayed(
+    state: TrainState, gradient: Callable[[Batch], Tensor], self_condition: bool
+) -> Callable[[Batch], Tensor]:
+    """`_gradient` by a recording: the same numbers with fewer launches.
+
+    The gradients lie in the recording's memory and are handed to the parameters at each step.
     """
-    device = next(model.parameters()).device.type
-    if wanted == "float16" and device != "cuda":
-        raise ValueError(f"precision float16 needs a GPU, got a network on {device}")
-    if wanted != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-            wanted
-        ]
-    if device == "cuda":
-        # Emulated bfloat16, as on a T4, is slower than float32.
-        real = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if real else torch.float16
-    large = sum(p.numel() for p in model.parameters()) >= 1_000_000
-    fast = device == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    parameters = list(state.model.parameters())
+
+    def compute(
+        condition: bool, x0: Tensor, t: Tensor, eps: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        state.optimizer.zero_grad()  # the backward pass makes gradients, and adds to none
+        loss = gradient(Batch(x0, t, eps, condition, labels))
+        return loss, *[p.grad for p in parameters]
+
+    weights = (*parameters, *state.model.buffers())
+    recorder = CudaGraphs(state.device)
+    without, given = (
+        Replay(partial(compute, condition), recorder, weights, copied=1)
+        for condition in (False, True)
     )
-    return torch.bfloat16 if large and fast else torch.float32
+
+    def replayed(batch: Batch) -> Tensor:
+        replay = given if self_condition and batch.condition else without
+        loss, *gradients = replay(batch.x0, batch.t, batch.eps, batch.labels)
+        for parameter, own in zip(parameters, gradients, strict=True):
+            parameter.grad = own
+        return loss  # type: ignore[return-value]
+
+    return replayed
 
 
 def unwrapped(network: nn.Module) -> nn.Module:

@@ -205,6 +205,9 @@ class UNet(nn.Module):
             made for.
     """
 
+    recordable = True
+    """It launches the same whatever images, t and labels are: see `ddpm_lite.system.replay`."""
+
     @door
     def __init__(
         self,

@@ -23,7 +23,7 @@ from ddpm_lite import (
     train,
 )
 from ddpm_lite.batches import Draw
-from ddpm_lite.training import TrainState, pick_precision
+from ddpm_lite.training import TrainState
 from tests.systems import several_processes
 
 WEIGHTS = UNet(8, 1, 8, (1,)).state_dict()
@@ -420,7 +420,7 @@ def test_the_layout_changes_no_loss() -> None:
 
 
 def test_precision_by_size_and_device() -> None:
-    assert pick_precision(small(), "auto") == torch.float32
+    assert TrainState(small(), TrainConfig()).precision == torch.float32
     with pytest.raises(ValueError, match="precision float16 needs a GPU, got a network on cpu"):
         TrainState(small(), TrainConfig(precision="float16"))
 

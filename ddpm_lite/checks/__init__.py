@@ -88,8 +88,8 @@ def check(exercise: str, answer: Any) -> None:
 
 
 def _largest_difference(value: Numbers, expected: Numbers) -> float:
-    a = torch.as_tensor(value, dtype=torch.float64)
-    b = torch.as_tensor(expected, dtype=torch.float64)
+    a = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    b = torch.as_tensor(expected, dtype=torch.float64, device="cpu")
     if b.ndim and a.shape != b.shape:
         raise AssertionError(f"expected shape {tuple(b.shape)}, got {tuple(a.shape)}")
     return (a - b).abs().max().item()

@@ -108,8 +108,8 @@ def _held_out(study: Study, diffusion: GaussianDiffusion, network: nn.Module) ->
     """The training loss on test images, ten draws of each, the same for every row."""
     x0 = images(study.data).test.repeat(10, 1, 1, 1)
     generator = torch.Generator().manual_seed(0)
-    t = torch.randint(1, diffusion.T + 1, (len(x0),), generator=generator)
-    eps = torch.randn(x0.shape, generator=generator)
+    t = torch.randint(1, diffusion.T + 1, (len(x0),), generator=generator, device="cpu")
+    eps = torch.randn(x0.shape, generator=generator, device="cpu")
     device = next(network.parameters()).device
     with torch.no_grad():
         x0, t, eps = (x.to(device) for x in (x0, t, eps))

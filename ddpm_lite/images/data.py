@@ -89,7 +89,7 @@ def digit_levels(split: str) -> tuple[UInt8[Tensor, "N 1 8 8"], Int[Tensor, " N"
         raise ValueError(f"split must be train, test or all, got {split!r}")
     raw = load_digits()
     levels, labels = torch.from_numpy(raw.images).byte()[:, None], torch.from_numpy(raw.target)
-    held_out = torch.arange(len(labels)) % 6 == 5
+    held_out = torch.arange(len(labels), device="cpu") % 6 == 5
     keep = {"train": ~held_out, "test": held_out, "all": torch.ones_like(held_out)}[split]
     return levels[keep], labels[keep].long()
 

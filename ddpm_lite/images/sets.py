@@ -113,7 +113,7 @@ def load_images(
         rows, count = _arrays(raw[:, 0].numpy(), "digit"), len(raw)
     elif files := idx_files(name):
         pixels, which = read_split(_part(files, split, name))
-        labels, classes = torch.tensor(which, dtype=torch.int64), CLASSES.get(name)
+        labels, classes = torch.tensor(which, dtype=torch.int64, device="cpu"), CLASSES.get(name)
         rows, count = _arrays(pixels, "image"), len(pixels)
     else:
         parts = (open_hub if name_or_path in HUB else open_path)(name, progress)
@@ -175,7 +175,8 @@ def _labels(table: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
         return None, None
     values = table.select_columns("label")[:]["label"]
     names = getattr(feature, "names", None)
-    return torch.tensor([-1 if v is None else v for v in values]), tuple(names) if names else None
+    labels = torch.tensor([-1 if v is None else v for v in values], device="cpu")
+    return labels, tuple(names) if names else None
 
 
 def _stack(rows: Iterator[Row], count: int, size: int | None, channels: int | None) -> Tensor:

@@ -185,8 +185,8 @@ def train_classifier(seed: int = 0, epochs: int | None = None, data: Data = "dig
         steps = epochs * math.ceil(len(images) / how.batch)
         rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
         for _ in range(epochs):
-            for rows in torch.randperm(len(images)).split(how.batch):
-                down, right = torch.randint(3, (2,)).tolist()
+            for rows in torch.randperm(len(images), device="cpu").split(how.batch):
+                down, right = torch.randint(3, (2,), device="cpu").tolist()
                 padded = F.pad(images[rows], (1, 1, 1, 1), value=-1.0)
                 x = padded[..., down : down + size, right : right + size]
                 loss = F.cross_entropy(network(x + how.noise * torch.randn_like(x)), labels[rows])

@@ -78,7 +78,8 @@ def evaluate_samples(
         split: what the reference is, such as "train".
         groups: how many groups Inception Score is the mean of.
         batch: images that the network sees at once.
-        device: where the network is; by default where the samples are.
+        device: where the network is; by default where its weights are, and of a function without
+            any where the samples are.
 
     Raises:
         TypeError: images that are not floating point.
@@ -99,7 +100,7 @@ def evaluate_samples(
         _check_network("head", head)
         if not 1 <= groups <= len(samples):
             raise ValueError(f"groups must lie in 1..{len(samples)}, got {groups}")
-    device = samples.device if device is None else device
+    device = _place(features, samples) if device is None else device
     seen = _apply(features, samples, batch, device)
     real = _apply(features, reference, batch, device)
     score, deviation = None, None
@@ -187,11 +188,11 @@ def real_floor(
             f"samples + reference must be at most the {len(real)} real images, "
             f"got {samples} + {reference}"
         )
-    seen = _apply(features, real, batch, real.device if device is None else device)
+    seen = _apply(features, real, batch, _place(features, real) if device is None else device)
     generator = torch.Generator().manual_seed(seed)
-    distances = torch.zeros(repeats, dtype=torch.float64)
+    distances = torch.zeros(repeats, dtype=torch.float64, device="cpu")
     for i in range(repeats):
-        order = torch.randperm(len(real), generator=generator)
+        order = torch.randperm(len(real), generator=generator, device="cpu")
         a, b = seen[order[:samples]], seen[order[samples : samples + reference]]
         distances[i] = frechet_distance(*moments(a), *moments(b))
     mean, std = distances.mean().item(), distances.std().item()
@@ -216,6 +217,13 @@ def _apply(
 
 def _owner(network: Network) -> object:
     return getattr(network, "__self__", network)  # net, of a bound method such as net.features
+
+
+def _place(network: Network, x: Tensor) -> torch.device:
+    """Where the network's weights are; where x is, without any."""
+    owner = _owner(network)
+    weights = owner.parameters() if isinstance(owner, nn.Module) else iter(())
+    return next((weight.device for weight in weights), x.device)
 
 
 def _name(network: Network) -> str:

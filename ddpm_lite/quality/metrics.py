@@ -85,7 +85,7 @@ def inception_score(logits: Float[Tensor, "N K"], groups: int = 10) -> tuple[flo
     if not 1 <= groups <= len(logits):
         raise ValueError(f"groups must lie in 1..{len(logits)}, got {groups}")
     _check_finite("logits", logits)
-    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(0), device="cpu")
     log_p = _double(logits).log_softmax(1)[order]
     scores = []
     for log_p_yx in log_p.tensor_split(groups):

@@ -148,14 +148,14 @@ def pick_labels(
         return None
     last, names = network.classes - 1, list(names or ())  # the last class stands for no label
     if label is None:
-        return torch.arange(n) % last
+        return torch.arange(n, device="cpu") % last
     number = int(label) if re.fullmatch(r"\d{1,9}", label) else last
     if label in names:
         number = names.index(label)
     if number >= last:
         called = f", or one of {', '.join(names)}" * bool(names)
         raise ValueError(f"label must lie in 0..{last - 1}{called}, got {label}")
-    return torch.full((n,), number)
+    return torch.full((n,), number, device="cpu")
 
 
 def labels_of(network: UNet, names: Sequence[str] | None, data: ImageSet) -> Tensor | None:

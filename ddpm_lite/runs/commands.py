@@ -273,7 +273,8 @@ def evaluate(
             return
         labels = None
         if of_real is not None:  # as many of each class, in proportion
-            labels = of_real.sort().values[torch.arange(samples) * len(of_real) // samples]
+            rows = torch.arange(samples, device="cpu") * len(of_real) // samples
+            labels = of_real.sort().values[rows]
         drawn = draw(
             how.diffusion, network, samples, tuple(x0.shape[1:]), how.sampler,
             batch=batch, seed=seed, progress=True, labels=labels,

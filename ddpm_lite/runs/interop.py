@@ -78,6 +78,11 @@ class ZeroBased(nn.Module):
         super().__init__()
         self.model = model
 
+    @property
+    def recordable(self) -> bool:
+        """As of the network within: see `ddpm_lite.system.replay`."""
+        return getattr(self.model, "recordable", False)
+
     def forward(
         self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], *args: Any, **kwargs: Any
     ) -> Float[Tensor, "B *E"]:

@@ -151,8 +151,9 @@ def codelength(
         generator = torch.Generator(device).manual_seed(derive_seed(seed, number, 0))
         here = slice(rows.start, rows.stop)
         images, model = x0[here].to(device), network
-        own = torch.zeros(len(images), dtype=torch.long) if labels is None else labels[here].cpu()
-        sums = torch.empty(len(images), 4, dtype=torch.float64)
+        none = torch.zeros(len(images), dtype=torch.long, device="cpu")
+        own = none if labels is None else labels[here].cpu()
+        sums = torch.empty(len(images), 4, dtype=torch.float64, device="cpu")
         for label in own.unique():
             if labels is not None:
                 model = _told(network, int(label))

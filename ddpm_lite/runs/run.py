@@ -41,7 +41,7 @@ from ddpm_lite.unet import UNet
 __all__ = ["Run"]
 
 # What may change when a run goes on: how far it goes, and how the arithmetic is done.
-FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate"}
+FREE = {"steps", "precision", "compile", "tf32", "channels_last", "accumulate", "replay"}
 OWN = {"settings", "step"}  # what a run itself says of its weights
 
 
@@ -348,10 +348,11 @@ class _Mean:
         self.clear()
         self.rows = 0 if saved is None else int(saved.get("rows", 0))
         if saved is not None:
-            self.total, self.count = torch.as_tensor(saved["total"]), int(saved["count"])
+            self.total = torch.as_tensor(saved["total"], device="cpu")
+            self.count = int(saved["count"])
 
     def clear(self) -> None:
-        self.total, self.count, self.here = torch.zeros(()), 0, 0
+        self.total, self.count, self.here = torch.zeros((), device="cpu"), 0, 0
         self.watch.clear()
 
     def add(self, loss: Tensor) -> None:

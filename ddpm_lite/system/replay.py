@@ -1,0 +1,211 @@
+"""A function of tensors whose launches are recorded once and played again.
+
+On a GPU a small network spends its time in Python and in launching its kernels, not in them. CUDA
+graphs record the launches; playing them is one call. What is played reads and writes the same
+memory each time: inputs are copied in, and results are copied out.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ddpm_lite.system.device import Device, records
+
+__all__ = ["CudaGraphs", "Recorder", "Replay", "played"]
+
+Values = tuple[Tensor | None, ...]
+Function = Callable[..., Values]
+WARM_UPS = 3  # calls before a recording, in which libraries choose their algorithms
+# Between what is played and what is called: kernels may add in another order, in halves as well.
+APART = 0.05
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """What records. `CudaGraphs` does; tests have one that needs no GPU."""
+
+    def record(self, function: Function, inputs: Values) -> tuple[Values, Callable[[], None]]:
+        """Where the results of the function will lie, and what fills them.
+
+        The second computes them from what the inputs hold when it is called, in the same memory.
+        """
+        ...
+
+
+class CudaGraphs:
+    """Records on a CUDA device; torch's own random numbers are left as they were.
+
+    Args:
+        device: where all tensors of the function are.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def record(self, function: Function, inputs: Values) -> tuple[Values, Callable[[], None]]:
+        """See `Recorder`."""
+        with torch.cuda.device(self.device), torch.random.fork_rng([self.device]):
+            here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            aside.wait_stream(here)
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UPS):
+                    function(*inputs)
+            here.wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads, such as a widget's, may go on meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                results = function(*inputs)
+        return results, graph.replay
+
+
+class Replay:
+    """Calls a function by playing its recording; inputs of another form are recorded anew.
+
+    The function must launch the same for all values of its inputs, and read nothing else but
+    `weights`. Each recording is played once beside a plain call before its results are used; where
+    it cannot be made, or says something else, the function is called from then on, with a warning.
+
+    Args:
+        function: tensors, or None -> a tuple of them.
+        recorder: who records.
+        weights: what else the function reads; where one has moved, there is a new recording.
+        copied: so many results, the first, are copies; the others lie in memory that the next call
+            overwrites. All are copies by default.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        recorder: Recorder,
+        weights: tuple[Tensor, ...] = (),
+        copied: int | None = None,
+    ):
+        self.function, self.recorder = function, recorder
+        self.weights, self.copied = weights, copied
+        self.form: Any = None
+        self.inputs: Values = ()
+        self.results: Values = ()
+        self.play: Callable[[], None] = _nothing
+        self.works = True
+
+    def __call__(self, *inputs: Tensor | None) -> Values:
+        """What the function returns for these inputs."""
+        if self.works and self.form != (form := self._form(inputs)):
+            self._record(inputs)
+            self.form = form
+        if not self.works:
+            return self.function(*inputs)
+        for held, given in zip(self.inputs, inputs, strict=True):
+            if held is not None and given is not None:
+                held.copy_(given)
+        self.play()
+        n = len(self.results) if self.copied is None else self.copied
+        return *map(_copy, self.results[:n]), *self.results[n:]
+
+    def _form(self, inputs: Values) -> Any:
+        forms = [x if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in inputs]
+        return forms, [w.data_ptr() for w in self.weights]
+
+    def _record(self, inputs: Values) -> None:
+        self.form, self.play, self.results = None, _nothing, ()  # lets go of the last recording
+        gradients = torch.is_grad_enabled()
+        # What is made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+            self.inputs = tuple(map(_copy, inputs))
+            try:
+                self.results, self.play = self.recorder.record(self.function, self.inputs)
+                self._compare()
+            except RuntimeError as error:
+                self.works, self.inputs, self.play, self.results = False, (), _nothing, ()
+                reason = str(error).partition("\n")[0]
+                warnings.warn(f"goes on without a recording of launches: {reason}", stacklevel=4)
+
+    def _compare(self) -> None:
+        """Play the recording, and call the function, from the same random numbers.
+
+        Raises:
+            RuntimeError: the results differ.
+        """
+        devices = {x.device for x in self.inputs if x is not None and x.device.type == "cuda"}
+        with torch.random.fork_rng(list(devices)):
+            called = [None if x is None else x.detach() for x in self.function(*self.inputs)]
+        with torch.random.fork_rng(list(devices)):
+            self.play()
+        apart = total = 0.0
+        for one, other in zip(called, self.results, strict=True):
+            if one is not None and other is not None:
+                # A scaled loss overflows at first, on either way.
+                one, other = (x.detach().double().nan_to_num(0, 0, 0) for x in (one, other))
+                apart += (one - other).square().sum().item()
+                total += one.square().sum().item()
+        if apart > APART**2 * total:
+            raise RuntimeError("what was recorded differs from what is called")
+
+
+class _Played:
+    """A network that is asked by a recording, where it would be asked without gradients."""
+
+    def __init__(self, network: nn.Module, replay: Replay):
+        self.network, self.replay = network, replay
+        self.device, self.dtype = replay.weights[0].device, replay.weights[0].dtype
+
+    def __call__(
+        self,
+        xt: Tensor,
+        t: Tensor,
+        x0_hat: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Any:
+        xt = xt.to(self.dtype)
+        other = self.network.training or torch.is_grad_enabled() or xt.device != self.device
+        # Autocast keeps copies of weights for later, which a recording would read when they are
+        # gone; and what is being recorded already is only called.
+        if other or torch.is_autocast_enabled(self.device.type) or _is_recording(self.device):
+            return self.network(xt, t, x0_hat, labels)
+        return self.replay(xt, t, x0_hat, labels)[0]
+
+
+def _is_recording(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def _copy(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.clone()
+
+
+def _nothing() -> None:
+    pass
+
+
+# Of each network, while there is one: chains of samples come and go.
+_recordings: WeakKeyDictionary[nn.Module, Replay] = WeakKeyDictionary()
+
+
+def played(network: Any) -> Any:
+    """The network, or, where that pays, one with the same answers that plays its launches.
+
+    It pays on a CUDA device. Only a network that says so, by `recordable = True`, launches the same
+    whatever its inputs hold; and hooks in it would be silent.
+    """
+    if isinstance(network, AveragedModel):
+        network = network.module
+    if not isinstance(network, nn.Module) or not getattr(network, "recordable", False):
+        return network
+    device = next(network.parameters()).device
+    if not records(Device.of(device), None):
+        return network
+    for part in network.modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            return network
+    if network not in _recordings:
+        found: Any = ref(network)  # a strong one would keep the network for ever
+        weights = (*network.parameters(), *network.buffers())
+        _recordings[network] = Replay(
+            lambda *inputs: (found()(*inputs),), CudaGraphs(device), weights
+        )
+    return _Played(network, _recordings[network])
