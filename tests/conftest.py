@@ -7,7 +7,9 @@ import jaxtyping
 import pytest
 import torch
 
-hook = jaxtyping.install_import_hook("ddpm_lite", "beartype.beartype")
+from tests import typechecker
+
+hook = jaxtyping.install_import_hook("ddpm_lite", f"{typechecker.__name__}.checked")
 
 # A shell starts what it puts into the background with Ctrl-C ignored; tests of it must not be.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
