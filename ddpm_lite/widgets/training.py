@@ -135,7 +135,7 @@ class Training(Widget):
             (drawing, self.data, "the points"),
             (drawn, samples, "samples after 300 turns"),
         ):
-            ax.scatter(*xy.T, s=3, color=plots.COLORS[0], linewidths=0)
+            ax.scatter(xy[:, 0], xy[:, 1], s=3, color=plots.COLORS[0], linewidths=0)
             ax.set(xlim=(-2.1, 2.1), ylim=(-2.1, 2.1), aspect="equal")
             ax.set_title(title, fontsize=10)
         times = np.unique(np.geomspace(1, self.T, 20).round().astype(int)).tolist()
@@ -179,7 +179,8 @@ class Training(Widget):
         come along as one vector, for the page to measure and to draw with.
         """
         try:
-            told, data = self._begin() if asked["do"] == "begin" else self._train(asked["ms"])
+            begins = asked["do"] == "begin"
+            told, data = self._begin() if begins else self._train(float(asked["ms"]))
         except Exception as error:  # whatever it was, the reader is told, and nothing waits
             told, data = {"error": f"{type(error).__name__}: {error}"}, []
         self.send(told | {"id": asked["id"]}, data)
@@ -191,7 +192,8 @@ class Training(Widget):
     def _train(self, ms: float) -> tuple[dict[str, Any], list[bytes]]:
         if self._under_way is None:
             return {"error": "the settings changed in the kernel; press the button again"}, []
-        begun, losses, spent = time.perf_counter(), [], 0.0
+        begun, spent = time.perf_counter(), 0.0
+        losses: list[float] = []
         while not losses or spent < ms:
             step = next(self._under_way)
             losses.append(step.loss.item())

@@ -26,7 +26,8 @@ export function ddpm(eps, { alphaBar, beta }, start, seed) {
   for (let t = T; t > 0; t--) {
     const said = eps(xt, t);
     const [now, before] = [alphaBar[t], alphaBar[t - 1]];
-    const z = t > 1 ? normals((seed + Math.imul(t, 0x9e3779b1)) >>> 0, xt.length) : null;
+    const own = (seed + Math.imul(t - 1, 0x9e3779b1)) >>> 0; // of the noise in x_{t-1}
+    const z = t > 1 ? normals(own, xt.length) : null;
     xt = ddpmStep({ xt, x0: x0From(xt, said, now), eps: said, now, before, sigma2: beta[t], z });
     if (kept.has(t - 1)) path.push({ t: t - 1, x: xt });
   }
