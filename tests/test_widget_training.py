@@ -22,7 +22,7 @@ from ddpm_lite.javascript import POINTS, as_module
 from ddpm_lite.training import Decay
 from ddpm_lite.widgets import Training, normals, points
 from ddpm_lite.widgets.noise import uniforms
-from ddpm_lite.widgets.points import PEN, PointNet, draw_batch, flow, point_sets
+from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, flow, point_sets
 
 OBJECTIVES = ["eps", "x0", "v"]
 HOW = {"lr": 0.01, "batch": 64, "warmup": 20, "average": 0.99, "seed": 7}
@@ -88,8 +88,8 @@ def test_the_first_weights_and_the_draws_are_pythons() -> None:
         ring().flatten().tolist(), HOW | {"objective": "eps"},
         linear_schedule().rescaled(100).alpha_bar.tolist(),
     )  # fmt: skip
-    own = parameters_to_vector(PointNet().begin(7).parameters()).detach()
-    assert len(own) == 12_866
+    own = parameters_to_vector(PointNet(*NETWORK).begin(7).parameters()).detach()
+    assert len(own) == 4_642
     assert (torch.tensor(got[0], dtype=torch.float64) - own).abs().max() == 0
     batch = draw_batch(ring(), 0.05, 100, 64, 7, 3)
     d = GaussianDiffusion(linear_schedule().rescaled(100), levels=None)
@@ -114,7 +114,7 @@ def test_even_numbers_are_even() -> None:
 def by_pytorch(objective: str, turns: int) -> tuple[list[float], torch.Tensor, torch.Tensor, Any]:
     """Losses, first gradient, weights and average, from PyTorch's own Adam and autograd."""
     d = GaussianDiffusion(linear_schedule().rescaled(100), objective, levels=None)  # type: ignore[arg-type]
-    model = PointNet().begin(HOW["seed"])
+    model = PointNet(*NETWORK).begin(HOW["seed"])
     adam = torch.optim.Adam(model.parameters(), HOW["lr"])
     average = AveragedModel(model, multi_avg_fn=(decay := Decay(HOW["average"])))
     losses, first = [], torch.empty(0)
@@ -170,7 +170,7 @@ def test_loss_gradient_and_adam_agree_with_pytorch(
         assert np.mean(losses[-20:]) < 0.95 * losses[0]
         request.getfixturevalue("exact")
     # No part of the gradient is zero, and agrees for that.
-    for part in gradient.split([p.numel() for p in PointNet().parameters()]):
+    for part in gradient.split([p.numel() for p in PointNet(*NETWORK).parameters()]):
         assert part.abs().max() > 1e-6
 
 
@@ -182,7 +182,7 @@ def test_a_turn_is_that_of_train() -> None:
     config = TrainConfig(
         steps=3, batch=32, lr=0.01, warmup=20, ema_decay=0.99, clip_norm=math.inf, seed=1
     )
-    model = PointNet().begin(7)
+    model = PointNet(*NETWORK).begin(7)
     steps = list(train(copy.deepcopy(model), d, ring(), config))
     adam = torch.optim.Adam(model.parameters(), 0.01)
     from ddpm_lite.batches import Draw
@@ -210,7 +210,7 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
         return { chains, energy, weights: [...session.training.adam.average] };""",
         ring().flatten().tolist(), PEN, how, "linear", 100,
     )  # fmt: skip
-    model = PointNet().double()
+    model = PointNet(*NETWORK).double()
     torch.nn.utils.vector_to_parameters(
         torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
     )
@@ -317,7 +317,7 @@ def test_the_measured_loss_is_the_networks() -> None:
           times: session.measures.times, field: [...session.field(4).learned] };""",
         widget.data.flatten().tolist(), PEN, HOW | {"objective": "x0"}, "linear", 10,
     )  # fmt: skip
-    model = PointNet().double()
+    model = PointNet(*NETWORK).double()
     torch.nn.utils.vector_to_parameters(
         torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
     )
@@ -383,7 +383,7 @@ class Kernel:
 def test_a_kernel_trains_and_keeps_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     widget = Training(points="five blobs", seed=3)
     first = parameters_to_vector(widget.network.parameters())
-    assert_close(first, parameters_to_vector(PointNet().begin(3).float().parameters()))
+    assert_close(first, parameters_to_vector(PointNet(*NETWORK).begin(3).float().parameters()))
     kernel = Kernel(widget, monkeypatch)
     assert "press the button again" in kernel(do="train", ms=5)[0]["error"]
     assert kernel(do="begin")[0] == {"id": "1"}

@@ -21,11 +21,11 @@ from ddpm_lite.samplers import sample
 from ddpm_lite.schedule import cosine_schedule, linear_schedule
 from ddpm_lite.training import TrainConfig, TrainStep, train
 from ddpm_lite.widgets.base import HERE, Widget, esm, style
-from ddpm_lite.widgets.points import PEN, PointNet, point_sets
+from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, point_sets
 
 __all__ = ["Training"]
 
-BATCH, WARMUP, AVERAGE = 128, 20, 0.99
+BATCH, WARMUP, AVERAGE = 128, 20, 0.998
 HOW = {"pen": PEN, "batch": BATCH, "warmup": WARMUP, "average": AVERAGE}
 MOST = 240  # points
 SETS = {name: points.round(3).ravel().tolist() for name, points in point_sets().items()}
@@ -103,7 +103,9 @@ class Training(Widget):
     @property
     def network(self) -> nn.Module:
         """The averaged network that the kernel has trained; before that, its first weights."""
-        return PointNet().begin(self.seed).float() if self._last is None else self._last.ema
+        if self._last is not None:
+            return self._last.ema
+        return PointNet(*NETWORK).begin(self.seed).float()
 
     @property
     def turn(self) -> int:
@@ -120,7 +122,8 @@ class Training(Widget):
             steps=10**9, batch=BATCH, lr=self.lr, warmup=WARMUP,
             ema_decay=AVERAGE, clip_norm=float("inf"), precision="float32", seed=self.seed,
         )  # fmt: skip
-        for step in train(PointNet().begin(self.seed).float(), self.diffusion, drawn, config):
+        network = PointNet(*NETWORK).begin(self.seed).float()
+        for step in train(network, self.diffusion, drawn, config):
             self._last = step
             yield step
 

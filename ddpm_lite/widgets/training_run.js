@@ -271,7 +271,7 @@ export class Run {
       1: `Line 2 picked ${t.length} points; ${some.length} of them are orange.`,
       2: `Line 3 gave each a step: ${[...some.slice(0, 8)].join(", ")}, …`,
       3: "Line 4 drew noise; each line leads from a point to its noisy version.",
-      4: `Line 5 moved ${(12866).toLocaleString("en")} weights a little.`,
+      4: `Line 5 moved ${view.known?.weights.toLocaleString("en")} weights a little.`,
     };
     view.say(said[/** @type {1 | 2 | 3 | 4} */ (line)]);
   }

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page
 from torch.nn.utils import vector_to_parameters
 
 from ddpm_lite import GaussianDiffusion, linear_schedule
-from ddpm_lite.widgets.points import PEN, PointNet, draw_batch, point_sets
+from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, point_sets
 
 from .conftest import Open
 
@@ -55,7 +55,7 @@ def test_its_losses_are_pytorchs(view: Page) -> None:
     turns = [{"do": "train", "ms": 0}] * 5
     _, *told = view.evaluate(ASK, [{"do": "begin", "settings": settings}, *turns])
     d = GaussianDiffusion(linear_schedule().rescaled(100), levels=None)
-    model = PointNet().begin(7)
+    model = PointNet(*NETWORK).begin(7)
     adam = torch.optim.Adam(model.parameters(), 0.01)
     for turn, one in enumerate(told):
         batch = draw_batch(points, PEN, 100, 64, 7, turn)
@@ -241,7 +241,7 @@ def test_in_a_notebook_the_kernel_trains(view: Page) -> None:
     view.locator("#notebook").get_by_role("button", name="Pause", exact=True).click()
     view.locator("#notebook").get_by_text("by PyTorch in the kernel").wait_for()
     assert widget.turn >= 10
-    own = PointNet()
+    own = PointNet(*NETWORK)
     vector_to_parameters(
         torch.cat([p.flatten() for p in widget.network.parameters()]),
         own.parameters(),

@@ -1,4 +1,4 @@
-// A network for points of the plane, forwards and backwards, written out. Twin: PointNet.
+// A network for points of the plane, forwards and backwards, written out. Twin: PointNet(*NETWORK).
 
 import { timeEmbedding } from "../engine/layers.js";
 import { uniforms } from "../mathematics.js";
@@ -9,17 +9,19 @@ import { byRows, transposed } from "./matrices.js";
  */
 /** @typedef {Record<"x" | "t" | "scale" | "middle" | "last" | "out", Layer>} Layers */
 
+const WIDTH = 32;
+const TIME = 32; // numbers that stand for t
+const WAVES = [3, 6]; // a small network sees fine detail sooner in these
+const PLACE = 2 + 4 * WAVES.length; // numbers that stand for x_t
 /** @type {[name: keyof Layers, out: number, width: number][]} */
 const SHAPES = [
-  ["x", 64, 2],
-  ["t", 64, 32],
-  ["scale", 64, 32],
-  ["middle", 64, 64],
-  ["last", 64, 64],
-  ["out", 2, 64],
+  ["x", WIDTH, PLACE],
+  ["t", WIDTH, TIME],
+  ["scale", WIDTH, TIME],
+  ["middle", WIDTH, WIDTH],
+  ["last", WIDTH, WIDTH],
+  ["out", 2, WIDTH],
 ];
-const TIME = 32; // numbers that stand for t
-export const WIDTH = 64;
 export const COUNT = SHAPES.reduce((count, [, out, n]) => count + out * n + out, 0);
 
 /** The layers that lie in one long vector, without a copy: PyTorch's parameters_to_vector.
@@ -114,6 +116,22 @@ function distinct(t) {
   return { place, embedding };
 }
 
+/** What stands for x_t [B, 2]: it, and a sine and a cosine of each wave of it.
+ * @type {(xt: Float64Array) => Float64Array}
+ */
+function placeOf(xt) {
+  const out = new Float64Array((xt.length / 2) * PLACE);
+  for (let i = 0; i < xt.length; i++) {
+    const at = (i >> 1) * PLACE + (i % 2);
+    out[at] = xt[i];
+    for (const [k, wave] of WAVES.entries()) {
+      out[at + 2 + 4 * k] = Math.sin(wave * xt[i]);
+      out[at + 4 + 4 * k] = Math.cos(wave * xt[i]);
+    }
+  }
+  return out;
+}
+
 /** Each row's own row of `table`.
  * @type {(table: Float64Array, place: number[]) => Float64Array}
  */
@@ -145,19 +163,20 @@ export function forward(layers, xt, t) {
   const { place, embedding } = distinct(t);
   const shift = gather(linear(embedding, layers.t), place);
   const scale = gather(linear(embedding, layers.scale), place).map((v) => 1 + v);
-  const first = silu(plus(linear(xt, layers.x), shift));
+  const x = placeOf(xt);
+  const first = silu(plus(linear(x, layers.x), shift));
   const middle = linear(first.value, layers.middle);
   const second = silu(times(middle, scale));
   const third = silu(linear(second.value, layers.last));
   const out = linear(third.value, layers.out);
-  return { xt, place, embedding, scale, first, middle, second, third, out };
+  return { x, place, embedding, scale, first, middle, second, third, out };
 }
 
 /** dL/d(weights), one long vector, from dL/d(out): `forward` from its last line to its first.
  * @type {(layers: Layers, seen: ReturnType<typeof forward>, dOut: Float64Array) => Float64Array}
  */
 export function backward(layers, seen, dOut) {
-  const { xt, place, embedding, scale, first, middle, second, third } = seen;
+  const { x, place, embedding, scale, first, middle, second, third } = seen;
   const vector = new Float64Array(COUNT);
   const gradient = layersOf(vector);
   /** @type {(name: keyof Layers, d: Float64Array, x: Float64Array) => Float64Array} */
@@ -169,6 +188,6 @@ export function backward(layers, seen, dOut) {
   back("scale", scatter(times(dSecond, middle), place, count), embedding);
   const dFirst = times(back("middle", times(dSecond, scale), first.value), first.slope);
   back("t", scatter(dFirst, place, count), embedding);
-  back("x", dFirst, xt);
+  back("x", dFirst, x);
   return vector;
 }

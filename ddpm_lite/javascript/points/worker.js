@@ -4,6 +4,7 @@ import { normals, paperSchedule, rescaled, schedule as scheduleOf } from "../mat
 import { ddim, ddpm, flow } from "./chains.js";
 import { Drawing, energyDistance } from "./drawing.js";
 import { Measures } from "./measures.js";
+import { COUNT } from "./network.js";
 import { Training } from "./training.js";
 
 /** @import { Path } from "./chains.js" */
@@ -15,6 +16,7 @@ import { Training } from "./training.js";
 
 /** What is known before anything is trained.
  * @typedef {object} Begun
+ * @property {number} weights how many there are
  * @property {number[]} times in the middle of each part of 1..T
  * @property {number[]} floor the least loss there
  * @property {number} least the least bound, in bits per coordinate
@@ -75,7 +77,7 @@ export class Session {
     const end = ddpm(best, this.schedule, this.start(), this.settings.seed).pop();
     const { times, floor, least, entropy } = this.measures;
     const energy = energyDistance(/** @type {Path[0]} */ (end).x, this.drawn);
-    return { times, floor, least, entropy, energy };
+    return { weights: COUNT, times, floor, least, entropy, energy };
   }
 
   start() {
