@@ -32,7 +32,8 @@ function newPanels() {
   const apart = { svg: square.svg, heat, cloud: square.dots("cloud") };
   const ways = WAYS.map((name) => {
     const drawn = plane(LIMIT);
-    const figures = { dots: drawn.dots("drawn"), data: drawn.dots("faint"), svg: drawn.svg };
+    const data = drawn.dots("faint"); // under what is drawn
+    const figures = { dots: drawn.dots("drawn"), data, svg: drawn.svg };
     return { name, ...figures, told: el("span", { className: "ddpm-told" }) };
   });
   return { learned, exact, apart, ways };

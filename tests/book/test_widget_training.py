@@ -47,6 +47,20 @@ def press(page: Page, name: str) -> None:
     page.locator(".ddpm-training").get_by_role("button", name=name, exact=True).click()
 
 
+def pause(page: Page) -> None:
+    """Until the last look at where the training has come to is done."""
+    page.evaluate(
+        """() => { const root = document.querySelector(".ddpm-training");
+        window.rested = new Promise((resolve) =>
+          root.addEventListener("change", () => resolve(true), { once: true })); }"""
+    )
+    press(page, "Pause")
+    page.evaluate("window.rested")
+    words = page.locator(".ddpm-training .ddpm-words").inner_text()
+    assert "energy distance" in words
+    assert words.split(",")[0] == page.locator(".ddpm-turn").inner_text().split(",")[0]
+
+
 def test_its_losses_are_pytorchs(view: Page) -> None:
     """Five turns in the browser, and the same five by PyTorch."""
     points = torch.from_numpy(point_sets()["ring"])
@@ -76,10 +90,7 @@ def test_it_is_quiet_then_trains_pauses_and_begins_again(base: str, visit: Open)
     press(page, "Train")
     turn_is(page, 30)
     page.wait_for_function("document.querySelector('.ddpm-training .drawn').getAttribute('d')")
-    press(page, "Pause")
-    page.wait_for_function(
-        "document.querySelector('.ddpm-training .ddpm-words').textContent.includes('energy')"
-    )
+    pause(page)
     turn = page.locator(".ddpm-turn").inner_text()
     page.wait_for_timeout(400)
     assert page.locator(".ddpm-turn").inner_text() == turn
@@ -96,10 +107,7 @@ def test_t_moves_fields_and_walks(view: Page) -> None:
     press(view, "Train")
     turn_is(view, 5)
     view.wait_for_function("document.querySelector('.ddpm-training .drawn').getAttribute('d')")
-    press(view, "Pause")
-    view.wait_for_function(
-        "document.querySelector('.ddpm-training .ddpm-words').textContent.includes('energy')"
-    )
+    pause(view)
     before = [path(view, what) for what in (".drawn", ".field", ".cloud")]
     view.get_by_role("slider", name="Look at t", exact=True).fill("60")
     view.wait_for_function(
