@@ -236,6 +236,24 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
     assert len(set(got["energy"])) == 3
 
 
+@pytest.mark.parametrize("name", point_sets())
+def test_samples_come_to_resemble_the_drawing(name: str) -> None:
+    """In as many turns as a few seconds have, and not at once."""
+    how = {**Training()._how, "objective": "eps", "lr": 0.01, "seed": 1}
+    begun, early, late = node(
+        SESSION
+        + """const found = [session.begin().energy];
+        for (const turns of [50, 800]) {
+          while (session.turn < turns) session.training.turn();
+          found.push(session.sample(["ddpm"]).energy[0]);
+        }
+        return found;""",
+        Training()._sets[name], PEN, how, "linear", 100,
+    )  # fmt: skip
+    assert early > 3 * begun
+    assert late < 2.5 * begun
+
+
 # --- what is exactly right -----------------------------------------------------------------------
 
 

@@ -1,14 +1,19 @@
 """The training on the built pages: its engine, number by number, and its controls."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from torch.nn.utils import vector_to_parameters
 
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, point_sets
 
-from .conftest import Open
+from .conftest import Open, served
+from .test_access import OPTIONS, told
+from .test_policy import POLICY
 
 PAGE = "book/08-simplified-loss.html"
 READY = "document.querySelectorAll('.widget-host[data-ready]').length === 2"
@@ -185,6 +190,48 @@ def test_a_page_in_the_background_rests(server: str, browser: Browser) -> None:
     )
     turn_is(page, 1 + int(turn.split()[1].rstrip(",")))
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_was_trained(server: str, visit: Open, scheme: str) -> None:
+    page = visit(f"{server}/{PAGE}", scheme=scheme)
+    page.wait_for_function(READY)
+    press(page, "Train")
+    turn_is(page, 5)
+    pause(page)
+    page.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+    found = Axe().run(page, ".ddpm-training", options=OPTIONS).response["violations"]
+    assert not found, "\n".join(map(told, found))
+
+
+def test_under_the_policy_it_trains_too(site: Path, visit: Open) -> None:
+    with served(site, POLICY) as server:
+        page = visit(f"{server}/{PAGE}")
+        page.wait_for_function(READY)
+        press(page, "Train")
+        turn_is(page, 5)
+        press(page, "Pause")
+
+
+def test_with_less_motion_the_samples_stand_still_for_longer(server: str, visit: Open) -> None:
+    drawn = {}
+    for motion in ("no-preference", "reduce"):
+        page = visit(f"{server}/{PAGE}", reduced_motion=motion)
+        page.wait_for_function(READY)
+        press(page, "Train")
+        turn_is(page, 5)
+        drawn[motion] = page.evaluate(
+            """async () => {
+              const samples = document.querySelector(".ddpm-training .drawn");
+              const seen = new Set();
+              const watch = new MutationObserver(() => seen.add(samples.getAttribute("d")));
+              watch.observe(samples, { attributes: true });
+              await new Promise((resolve) => setTimeout(resolve, 6000));
+              return seen.size;
+            }"""
+        )
+        press(page, "Pause")
+    assert drawn["reduce"] <= 2 < drawn["no-preference"]
 
 
 def test_a_phone_has_it_all(server: str, visit: Open) -> None:
