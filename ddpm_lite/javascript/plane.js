@@ -41,12 +41,17 @@ export function plane(limit) {
   const place = (x, y) => `${px(x).toFixed(1)} ${py(y).toFixed(1)}`;
   return {
     svg,
-    /** Dots: lines without length, whose round ends are drawn. @param {string} className */
+    /** Dots: lines without length, whose round ends are drawn. What lies far outside, or is no
+     * number, is left out. @param {string} className
+     */
     dots(className) {
       const set = path(`dots ${className}`);
       return /** @param {Numbers} xy */ (xy) => {
         let d = "";
-        for (let i = 0; i < xy.length; i += 2) d += `M${place(xy[i], xy[i + 1])}h0`;
+        for (let i = 0; i < xy.length; i += 2) {
+          const far = Math.max(Math.abs(xy[i]), Math.abs(xy[i + 1]));
+          if (far < 2 * limit) d += `M${place(xy[i], xy[i + 1])}h0`;
+        }
         set(d);
       };
     },
@@ -87,13 +92,14 @@ export function plane(limit) {
       const sets = STRENGTHS.map((_, i) => path(`heat heat-${i}`));
       return /** @type {(values: Numbers, side: number) => void} */ (values, side) => {
         const step = SIZE / (side - 1);
+        const wide = (step + 0.1).toFixed(2); // no gaps between neighbours
         const d = STRENGTHS.map(() => "");
         for (let i = 0; i < side * side; i++) {
           const class_ = STRENGTHS.filter((least) => values[i] >= least).length - 1;
           const [x, y] = [(i % side) * step, SIZE - Math.floor(i / side) * step];
           if (class_ >= 0) {
             d[class_] +=
-              `M${(x - step / 2).toFixed(1)} ${(y - step / 2).toFixed(1)}h${step.toFixed(2)}v${step.toFixed(2)}h${(-step).toFixed(2)}z`;
+              `M${(x - step / 2).toFixed(2)} ${(y - step / 2).toFixed(2)}h${wide}v${wide}h-${wide}z`;
           }
         }
         for (const [i, set] of sets.entries()) set(d[i]);

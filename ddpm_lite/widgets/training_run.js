@@ -102,6 +102,7 @@ export class Run {
     view.showBegun(begun, points);
     this.live = true;
     this.seen = { turn: 0, losses: [], ms: 0, turns: 0 };
+    this.sampledAt = performance.now() - SAMPLE / 2; // the first samples soon, but not untrained
     await this.look(mine);
     return mine === this.training;
   }
@@ -133,7 +134,7 @@ export class Run {
         const now = performance.now();
         // On a slow machine, too, most of the time is the training's.
         if (now - this.lookedAt > Math.max(MEASURE, 4 * this.looked)) await this.look(mine);
-        const wait = Math.max(SAMPLE, 4 * (this.sampled?.ms ?? 0));
+        const wait = Math.max(SAMPLE, 2 * (this.sampled?.ms ?? 0));
         if (now - this.sampledAt > wait) await this.sample(mine);
         await new Promise(requestAnimationFrame);
       }

@@ -39,6 +39,15 @@ function newPanels() {
   return { learned, exact, apart, ways };
 }
 
+/** How many points the square does not show. @param {ArrayLike<number>} xy */
+function outsideOf(xy) {
+  let count = 0;
+  for (let i = 0; i < xy.length; i += 2) {
+    if (!(Math.max(Math.abs(xy[i]), Math.abs(xy[i + 1])) <= LIMIT)) count++;
+  }
+  return count;
+}
+
 export class View {
   /**
    * @param {Model<Traits>} model
@@ -262,7 +271,9 @@ export class View {
       if (!path) continue;
       const stop = t === 1 ? path[path.length - 1] : path.filter((one) => one.t >= t).pop();
       dots(stop?.x ?? []);
-      told.textContent = `at t = ${stop?.t}; when done, ${pretty(energy[i])} from the drawing`;
+      const outside = stop ? outsideOf(stop.x) : 0;
+      const seen = outside ? `, ${outside} outside the picture` : "";
+      told.textContent = `at t = ${stop?.t}${seen}; when done, ${pretty(energy[i])} from the drawing`;
       describe(
         svg,
         `${stop ? stop.x.length / 2 : 0} points by ${CALLED[name]}, ${told.textContent}.`,

@@ -1,5 +1,6 @@
 """The training on the built pages: its engine, number by number, and its controls."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,19 @@ def test_a_loss_that_is_no_number_is_explained(view: Page) -> None:
     fault = view.locator(".ddpm-training .ddpm-fault")
     fault.get_by_text("the loss is no number any more").wait_for()
     assert "smaller learning rate" in fault.inner_text()
+
+
+def test_samples_that_leave_the_picture_are_counted(view: Page) -> None:
+    """With the cosine schedule a small error in eps throws the ODE's points far away."""
+    view.get_by_label("Schedule", exact=True).select_option("cosine")
+    press(view, "Train")
+    turn_is(view, 100)
+    pause(view)
+    told = view.locator(".ddpm-told").all_inner_texts()
+    outside = [re.search("([0-9]+) outside the picture", words) for words in told]
+    by_ddpm, _, by_flow = (int(found[1]) if found else 0 for found in outside)
+    assert by_ddpm < 20
+    assert by_flow > 150
 
 
 def test_a_page_in_the_background_rests(server: str, browser: Browser) -> None:
