@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ddpm_lite.checks.wrong import expect_close, expect_given
 from ddpm_lite.schedule import NoiseSchedule, cosine_schedule, linear_schedule
@@ -37,24 +36,4 @@ def pixel_floor(answer: Callable[[NoiseSchedule, int, float], float]) -> None:
         )
 
 
-def draw_factors(answer: Callable[[Tensor], Tensor]) -> None:
-    """8.3: factors that undo the bias of drawing t unevenly."""
-    expect_given(answer)
-    for T in (5, 40):
-        p = torch.rand(T, dtype=torch.float64) + 0.1
-        p /= p.sum()
-        expect_close(
-            answer(p),
-            1 / (T * p),
-            {
-                "That makes the sum over t of the losses. Line 3 makes their mean.": 1 / p,
-                "That counts what is drawn often even more. Divide by p, do not multiply.": T * p,
-                "The draw itself weighs by p already. Divide by p, to undo it.": p,
-                "On average these factors are one, but the expectation weighs them by p.": 1
-                / p
-                / (1 / p).mean(),
-            },
-        )
-
-
-CHECKERS: dict[str, Callable[[Any], None]] = {"8.2": pixel_floor, "8.3": draw_factors}
+CHECKERS: dict[str, Callable[[Any], None]] = {"8.2": pixel_floor}

@@ -27,7 +27,7 @@ import { clamp, evenly } from "./mathematics.js";
  * @property {(className: string) => Draw} curve
  * @property {(className: string) => (x: number, y: number) => void} dot
  * @property {(className: string) => Draw} dots
- * @property {(from: number, to: number) => void} zoom
+ * @property {(from: number, to: number, show?: (value: number) => string) => void} zoom
  * @property {(end: number) => void} stretch
  */
 
@@ -127,10 +127,10 @@ export function chart(axes) {
       };
     },
     /** Move the x axis to from..to and rename its ticks, which stay where they are. */
-    zoom(from, to) {
+    zoom(from, to, show = pretty) {
       span.x = [from, to];
       names.forEach((node, i) => {
-        node.textContent = pretty(from + places[i] * (to - from));
+        node.textContent = show(from + places[i] * (to - from));
       });
     },
     /** Stretch the x axis over 0..end and rename its ticks. */

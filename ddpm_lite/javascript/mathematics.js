@@ -82,21 +82,29 @@ export function spacedTimes(last, steps) {
   });
 }
 
-/** n standard normal numbers: mulberry32, then Box and Muller. Twin: ddpm_lite.widgets.normals.
+/** n even numbers in [0, 1): mulberry32. Twin: ddpm_lite.widgets.noise.uniforms.
  * @type {(seed: number, n: number) => Float64Array}
  */
-export function normals(seed, n) {
+export function uniforms(seed, n) {
   let state = seed >>> 0;
-  const uniform = () => {
+  const out = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
     state = (state + 0x6d2b79f5) >>> 0;
     let z = Math.imul(state ^ (state >>> 15), state | 1);
     z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-  };
-  const out = new Float64Array(n + (n % 2));
+    out[i] = ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
+  }
+  return out;
+}
+
+/** n standard normal numbers, by Box and Muller. Twin: ddpm_lite.widgets.normals.
+ * @type {(seed: number, n: number) => Float64Array}
+ */
+export function normals(seed, n) {
+  const out = uniforms(seed, n + (n % 2));
   for (let i = 0; i < n; i += 2) {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
-    const angle = 2 * Math.PI * uniform();
+    const radius = Math.sqrt(-2 * Math.log(1 - out[i]));
+    const angle = 2 * Math.PI * out[i + 1];
     out[i] = radius * Math.cos(angle);
     out[i + 1] = radius * Math.sin(angle);
   }

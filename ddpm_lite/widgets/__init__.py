@@ -12,6 +12,7 @@ from ddpm_lite.widgets.posterior import Posterior
 from ddpm_lite.widgets.prior import PriorMatching
 from ddpm_lite.widgets.reverse import ReverseStep
 from ddpm_lite.widgets.sampler import Sampler
+from ddpm_lite.widgets.training import Training
 
 __all__ = [
     "Bound",
@@ -24,6 +25,7 @@ __all__ = [
     "ReverseChain",
     "ReverseStep",
     "Sampler",
+    "Training",
     "Widget",
     "normals",
 ]

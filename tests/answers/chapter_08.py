@@ -23,7 +23,6 @@ def share(schedule: NoiseSchedule, t: int, variance: float) -> torch.Tensor:
 
 RIGHT: dict[str, Callable[..., Any]] = {
     "8.2": floor_from_the_oracle,
-    "8.3": lambda p: torch.full_like(p, 1 / len(p)) / p,
 }
 WRONG: list[tuple[str, Any, str]] = [
     ("8.2", lambda s, t, std: 1 - share(s, t, std**2), "what it does not"),
@@ -36,9 +35,4 @@ WRONG: list[tuple[str, Any, str]] = [
     ("8.2", lambda s, t, std: share(s, t - 1, std**2), "one step earlier"),
     ("8.2", lambda s, t, std: share(s, t, std**2).sqrt(), "not its root"),
     ("8.2", lambda s, t, std: 0.0, "numbers are off"),
-    ("8.3", lambda p: 1 / p, "Line 3 makes their mean"),
-    ("8.3", lambda p: len(p) * p, "do not multiply"),
-    ("8.3", lambda p: p, "to undo it"),
-    ("8.3", lambda p: 1 / p / (1 / p).mean(), "the expectation weighs them by p"),
-    ("8.3", lambda p: 1 / len(p), "Expected shape (5,), got ()"),
 ]

@@ -10,9 +10,12 @@ from ddpm_lite.javascript import as_module
 
 from .conftest import Open
 
-# Puts the page's first widget into window.widget: its model, and its module to call functions of.
-MODULE = """async () => {
-  const view = document.querySelector('script[type="application/vnd.jupyter.widget-view+json"]');
+# Puts the page's first widget, or the one of this number, into window.widget: its model, and its
+# module to call functions of.
+MODULE = """async (which) => {
+  const kind = "application/vnd.jupyter.widget-view+json";
+  const views = document.querySelectorAll(`script[type="${kind}"]`);
+  const view = views[which ?? 0];
   const entry = ddpmWidgets.get(JSON.parse(view.textContent).model_id);
   const url = URL.createObjectURL(new Blob([entry.model.get("_esm")], { type: "text/javascript" }));
   window.widget = { model: entry.model, module: await import(url) };

@@ -1,0 +1,151 @@
+// Algorithm 1 on points of the plane: what a turn draws, its loss and gradient, and Adam's step.
+
+import { normals, uniforms } from "../mathematics.js";
+import { backward, COUNT, firstWeights, forward, layersOf } from "./network.js";
+
+/** @import { Schedule } from "../mathematics.js" */
+/** @import { Drawing } from "./drawing.js" */
+
+/** @typedef {"eps" | "x0" | "v"} Objective */
+
+/** What one turn saw: x_0, eps and x_t [B, 2], t [B].
+ * @typedef {{ x0: Float64Array, t: Int32Array, eps: Float64Array, xt: Float64Array }} Batch
+ */
+
+/** How to train. Twin: TrainConfig, with clip_norm infinite.
+ * @typedef {object} How
+ * @property {Objective} objective
+ * @property {number} lr
+ * @property {number} batch
+ * @property {number} warmup
+ * @property {number} average the most that the average keeps of itself
+ * @property {number} seed
+ */
+
+/** What the network should say: a eps + b x_0. Twin: GaussianDiffusion.target.
+ * @type {(objective: Objective, alphaBar: number) => [ofEps: number, ofX0: number]}
+ */
+export function target(objective, alphaBar) {
+  if (objective === "eps") return [1, 0];
+  if (objective === "x0") return [0, 1];
+  return [Math.sqrt(alphaBar), -Math.sqrt(1 - alphaBar)];
+}
+
+/** The eps that goes with what the network says: a of it and b of x_t. Twin: convert.
+ * @type {(objective: Objective, alphaBar: number) => [ofOutput: number, ofXt: number]}
+ */
+export function toEps(objective, alphaBar) {
+  const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+  if (objective === "eps") return [1, 0];
+  if (objective === "x0") return [-signal / noise, 1 / noise];
+  return [signal, noise];
+}
+
+/** Lines 2 to 4, for a whole batch: a point and where the pen was, a step, and noise. Each turn has
+ * numbers of its own. Twin: ddpm_lite.widgets.points.draw.
+ * @type {(drawing: Drawing, schedule: Schedule, how: How, turn: number) => Batch}
+ */
+export function draw(drawing, { alphaBar }, { batch, seed }, turn) {
+  const own = (seed + Math.imul(turn + 1, 0x9e3779b1)) >>> 0;
+  const u = uniforms(own, 2 * batch);
+  const z = normals((own + 0x85ebca6b) >>> 0, 4 * batch);
+  const [T, n] = [alphaBar.length - 1, 2 * batch];
+  const t = Int32Array.from({ length: batch }, (_, i) => 1 + Math.floor(u[batch + i] * T));
+  const x0 = Float64Array.from({ length: n }, (_, i) => {
+    const which = Math.floor(u[i >> 1] * drawing.count);
+    return drawing.points[2 * which + (i % 2)] + drawing.pen * z[i];
+  });
+  const eps = z.slice(n);
+  const xt = x0.map((v, i) => {
+    const kept = alphaBar[t[i >> 1]];
+    return Math.sqrt(kept) * v + Math.sqrt(1 - kept) * eps[i];
+  });
+  return { x0, t, eps, xt };
+}
+
+/** Line 5: the mean squared error per coordinate, and its gradient by all weights.
+ * @type {(weights: Float64Array, batch: Batch, s: Schedule, objective: Objective) =>
+ *   { loss: number, gradient: Float64Array }}
+ */
+export function lossAndGradient(weights, { x0, t, eps, xt }, { alphaBar }, objective) {
+  const layers = layersOf(weights);
+  const seen = forward(layers, xt, t);
+  const off = seen.out.map((v, i) => {
+    const [ofEps, ofX0] = target(objective, alphaBar[t[i >> 1]]);
+    return v - ofEps * eps[i] - ofX0 * x0[i];
+  });
+  const loss = off.reduce((sum, v) => sum + v * v, 0) / off.length;
+  const gradient = backward(
+    layers,
+    seen,
+    off.map((v) => (2 * v) / off.length),
+  );
+  return { loss, gradient };
+}
+
+/** Adam (Kingma and Ba, 2015), a warm-up, and an average of the weights. */
+export class Adam {
+  /**
+   * @param {Float64Array} weights that are moved
+   * @param {How} how
+   */
+  constructor(weights, how) {
+    this.weights = weights;
+    this.how = how;
+    this.turn = 0;
+    this.mean = new Float64Array(COUNT);
+    this.square = new Float64Array(COUNT);
+    this.average = weights.slice();
+  }
+
+  /** @param {Float64Array} gradient */
+  step(gradient) {
+    const { weights, mean, square, average, how } = this;
+    const warm = Math.min(1, (this.turn + 1) / (how.warmup + 1));
+    this.turn++;
+    const [n, rate] = [this.turn, how.lr * warm];
+    const [one, two] = [1 - 0.9 ** n, 1 - 0.999 ** n]; // both begin at zero
+    const keep = n === 1 ? 0 : Math.min(how.average, (1 + n) / (10 + n));
+    for (let i = 0; i < COUNT; i++) {
+      const g = gradient[i];
+      mean[i] = 0.9 * mean[i] + 0.1 * g;
+      square[i] = 0.999 * square[i] + 0.001 * g * g;
+      weights[i] -= (rate * (mean[i] / one)) / (Math.sqrt(square[i] / two) + 1e-8);
+      average[i] = keep * average[i] + (1 - keep) * weights[i];
+    }
+  }
+}
+
+export class Training {
+  /**
+   * @param {Drawing} drawing
+   * @param {Schedule} schedule
+   * @param {How} how
+   */
+  constructor(drawing, schedule, how) {
+    this.drawing = drawing;
+    this.schedule = schedule;
+    this.how = how;
+    this.adam = new Adam(firstWeights(how.seed), how);
+  }
+
+  /** One turn of Algorithm 1. */
+  turn() {
+    const { drawing, schedule, how, adam } = this;
+    const batch = draw(drawing, schedule, how, adam.turn);
+    const { loss, gradient } = lossAndGradient(adam.weights, batch, schedule, how.objective);
+    adam.step(gradient);
+    return { batch, loss };
+  }
+
+  /** The averaged network's eps for each row, in which everything here is measured.
+   * @type {(xt: Float64Array, t: ArrayLike<number>) => Float64Array}
+   */
+  eps(xt, t) {
+    const { out } = forward(layersOf(this.adam.average), xt, t);
+    return out.map((v, i) => {
+      const [ofOutput, ofXt] = toEps(this.how.objective, this.schedule.alphaBar[t[i >> 1]]);
+      return ofOutput * v + ofXt * xt[i];
+    });
+  }
+}
