@@ -236,7 +236,7 @@ def carry(folder: Path) -> None:
     print(f"{folder}: {size / 2**20:.0f} MiB to carry. Where it has arrived:")
     print(f"  mkdir -p {FASHION.parent} && cp -r {folder}/fashion-mnist {FASHION}")
     print(f"  python3 -m pip install --no-index --no-deps {folder}/wheels/*.whl")
-    print("  python3 benchmarks/gpu.py --out $OUT")
+    print("  PYTHONPATH=. python3 benchmarks/gpu.py --out $OUT  # from this clone")
 
 
 # What is measured by no other script.
@@ -250,21 +250,13 @@ def tests(smallest: bool, out: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         # Without the settings of pytest's plugins, which a bare machine has not.
-        how = [
-            "-o",
-            "addopts=",
-            "-W",
-            "default",
-            "-m",
-            "gpu",
-            "-rs",
-            "-q",
-            "--junitxml",
-            report,
-            "tests/test_gpu.py",
-        ]
+        how = ["-o", "addopts=", "-W", "default", "-m", "gpu", "-rs", "-q", "--junitxml", report]
         environment = os.environ | ({} if gpu else {"GPU_TESTS_ON": "cpu"})
-        ended = subprocess.run([sys.executable, "-m", "pytest", *how], env=environment, check=False)
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", *how, "tests/test_gpu.py"],
+            env=environment,
+            check=False,
+        )
         cases = ElementTree.parse(report).getroot().iter("testcase")
         became = {case.attrib["name"]: _became(case) for case in cases}
     if ended.returncode:
@@ -363,16 +355,13 @@ def quality(smallest: bool, out: Path) -> dict[str, Any]:
 
 
 def _judge(smallest: bool) -> Any:
-    """The classifier in whose features distances are taken; trained here where none is shipped."""
-    from ddpm_lite.quality.classifier import FashionClassifier, load_classifier, train_classifier
+    """The classifier in whose features distances are taken."""
+    from ddpm_lite.quality.classifier import FashionClassifier, load_classifier
 
     if smallest:
         torch.manual_seed(SEED)
         return FashionClassifier().eval()
-    try:
-        return load_classifier(data="fashion_mnist")
-    except FileNotFoundError:
-        return train_classifier(SEED, epochs=2, data="fashion_mnist")
+    return load_classifier(data="fashion_mnist")
 
 
 def chapters(smallest: bool, out: Path) -> dict[str, Any]:

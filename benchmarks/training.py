@@ -142,7 +142,10 @@ def tell_rates(table: dict[str, Any]) -> None:
 
 
 print(machine())
-names = sys.argv[1:] or [*SIZES, *(["ho2020-128", "ho2020-256", "ho2020-512"] if gpu else [])]
+PAPERS = "ho2020", "ho2020-128", "ho2020-256", "ho2020-512"
+names = sys.argv[1:] or [*SIZES, *(PAPERS[1:] if gpu else ())]
+if unknown := set(names) - set(SIZES) - set(PAPERS):
+    sys.exit(f"names must be among {', '.join((*SIZES, *PAPERS))}, got {', '.join(unknown)}")
 for name in names:
     if name in SIZES:
         like_size(name)

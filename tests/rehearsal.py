@@ -1,7 +1,7 @@
 """The cells that do something else on a GPU, run here as they would run there.
 
     python tests/rehearsal.py           lists every branch, and what runs it
-    python tests/rehearsal.py 12        rehearses a chapter
+    python tests/rehearsal.py [NN]      rehearses a chapter
 
 A chapter asks for a GPU by `device` and for work that needs one by `BUDGET`; a condition on either
 is a branch. A rehearsal runs the cells with branches, and those that they build on, by the same
