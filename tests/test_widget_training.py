@@ -207,7 +207,8 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
         + """for (let i = 0; i < 40; i++) session.training.turn();
         const { chains, energy } = session.sample(["ddpm", "ddim", "flow"]);
         for (const name in chains) chains[name] = chains[name].map(({ t, x }) => [t, [...x]]);
-        return { chains, energy, weights: [...session.training.adam.average] };""",
+        return { chains, energy, drawn: [...session.drawn],
+          weights: [...session.training.adam.average] };""",
         ring().flatten().tolist(), PEN, how, "linear", 100,
     )  # fmt: skip
     model = PointNet(*NETWORK).double()
@@ -233,7 +234,15 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
         assert [t for t, _ in rest] == [t for t, _ in path]
         for (_, mine), (_, theirs) in zip(rest, path, strict=True):
             assert relative(mine, theirs.flatten()) < 1e-9, name
-    assert len(set(got["energy"])) == 3
+    drawn = torch.tensor(got["drawn"], dtype=torch.float64).view(-1, 2)
+    spread = torch.cdist(drawn, ring()).amin(1).square().mean()  # to the nearest of near points
+    assert PEN**2 < spread < 2 * PEN**2
+    for (name, path), energy in zip(own.items(), got["energy"], strict=True):
+        end = path[-1][1]
+        between, within, of_drawn = (
+            torch.cdist(a, b).mean() for a, b in ((end, drawn), (end, end), (drawn, drawn))
+        )
+        assert energy == pytest.approx((2 * between - within - of_drawn).item(), rel=1e-6), name
 
 
 @pytest.mark.parametrize("name", point_sets())
@@ -353,6 +362,37 @@ def test_the_measured_loss_is_the_networks() -> None:
     with torch.no_grad():
         field = d.p_mean_variance(model, grid, 4, clip=False).eps_hat
     assert relative(got["field"], field.flatten()) < 1e-9
+
+
+@pytest.mark.usefixtures("exact")
+def test_distance_and_bound_are_sums_over_all_t() -> None:
+    """Against many draws at each of 100 steps, where a part of them stands for up to seventeen."""
+    widget = Training(points="letters", T=100)
+    got = node(
+        SESSION
+        + """for (let i = 0; i < 200; i++) session.training.turn();
+        return { ...session.measure(), weights: [...session.training.adam.average],
+          least: session.measures.least };""",
+        widget.data.flatten().tolist(), PEN, HOW | {"objective": "eps"}, "linear", 100,
+    )  # fmt: skip
+    model = PointNet(*NETWORK).double()
+    torch.nn.utils.vector_to_parameters(
+        torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
+    )
+    d, g = widget.diffusion, torch.Generator().manual_seed(3)
+    w = d.loss_weight("variational")
+    distance = excess = 0.0
+    for t in range(1, 101):
+        x0 = widget.oracle.sample(2000, g)
+        xt = d.q_sample(x0, t, torch.randn(x0.shape, generator=g, dtype=torch.float64))
+        best = widget.oracle(xt, t)
+        with torch.no_grad():
+            said = model(xt, torch.full((2000,), t))
+        off = (said - best).square().sum(1).mean().item()
+        distance += off / 2 / 100
+        excess += w[t].item() * off
+    assert got["distance"] == pytest.approx(distance, rel=0.15)
+    assert got["bound"] - got["least"] == pytest.approx(excess / 2 / math.log(2), rel=0.15)
 
 
 # --- the ODE -------------------------------------------------------------------------------------

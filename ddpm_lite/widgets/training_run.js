@@ -14,6 +14,7 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const BUDGET = CALM ? 400 : 60; // milliseconds of turns for each question
 const [MEASURE, SAMPLE] = CALM ? [2000, 4000] : [350, 800]; // milliseconds between two looks, at least
 const PACE = 900; // milliseconds that a line is lit, in a turn taken slowly
+const IDLE = "Nothing is trained until you press Train.";
 const SEEN = 24; // points of a batch that are shown
 
 /** @type {(ms: number) => Promise<void>} */
@@ -44,6 +45,7 @@ export class Run {
     this.lookedAt = 0;
     this.looked = 0; // milliseconds that the last look took
     this.sampledAt = 0;
+    this.on = false; // it trains until told otherwise
     this.due = 0; // the timer of a new beginning
   }
 
@@ -73,12 +75,19 @@ export class Run {
   }
 
   stop() {
+    this.forgetDue();
     this.engine?.stop();
     this.engine = undefined;
   }
 
+  forgetDue() {
+    clearTimeout(this.due);
+    this.due = 0;
+  }
+
   /** Abandon the training and its engine, and say why. @param {unknown} error */
   fail(error) {
+    this.on = false;
     this.abandon();
     this.stop();
     this.view.complain(error instanceof Error ? error.message : String(error));
@@ -122,6 +131,8 @@ export class Run {
 
   /** Train until told otherwise. */
   go() {
+    this.forgetDue();
+    this.on = true;
     return this.withTraining(async (mine) => {
       const number = ++this.loop;
       this.enter("running");
@@ -206,13 +217,19 @@ export class Run {
     if (!measured || !known) return;
     const { turn, distance, bound } = measured;
     const [far, best] = [sampled?.energy[0] ?? Number.NaN, known.energy];
+    const apart = Number.isFinite(far)
+      ? `are ${pretty(far)} from the drawing in energy distance`
+      : "flew so far apart that their distance is no number";
     const near = sampled
-      ? ` The samples by Algorithm 2 are ${pretty(far)} from the drawing in energy distance; those by the exact field, ${pretty(best)}.`
+      ? ` The samples by Algorithm 2 ${apart}; by the exact field it is ${pretty(best)}.`
       : "";
-    const lost =
-      distance > 1 ? " That is worse than to answer nothing: is the learning rate too large?" : "";
+    // Nothing is an answer of zeros: for eps it costs 1; for x_0 and v other losses in eps.
+    const worse = this.model.get("objective") === "eps" && distance > 1;
+    const lost = worse
+      ? " That is worse than to answer nothing: is the learning rate too large?"
+      : "";
     view.say(
-      `Turn ${turn}, ${engine?.place}. Of the loss, ${pretty(distance)} could still be learnt.${lost} The bound is ${pretty(bound)} bits per coordinate, and ${pretty(known.least)} for the best network.${near}`,
+      `Turn ${turn}, ${engine?.place}. Of the loss in ε, ${pretty(distance)} could still be learnt.${lost} The bound is ${pretty(bound)} bits per coordinate, and ${pretty(known.least)} for the best network.${near}`,
     );
   }
 
@@ -226,11 +243,16 @@ export class Run {
   }
 
   pause() {
+    this.forgetDue();
+    this.on = false;
     this.loop++;
     this.view.light(5);
     this.enter(this.live ? "paused" : "idle");
     if (this.live) this.rest(this.training);
-    else this.abandon();
+    else {
+      this.abandon();
+      this.view.say(IDLE);
+    }
   }
 
   /** A last look, and samples, at where the training has come to. @param {number} mine */
@@ -246,6 +268,7 @@ export class Run {
 
   /** One turn, its lines lit one after the other, and what each drew laid on the pad. */
   slowly() {
+    this.on = false;
     return this.withTraining(async (mine) => {
       const number = ++this.loop;
       const { view } = this;
@@ -279,13 +302,12 @@ export class Run {
 
   /** Begin again with new weights, and train on if it was training. */
   again() {
-    const on = this.state === "running" || this.due > 0;
-    clearTimeout(this.due);
-    this.due = 0;
+    const on = this.on || this.due > 0;
+    this.forgetDue();
     this.abandon();
     this.view.blank();
     this.view.complain("");
-    this.view.say("Nothing is trained until you press Train.");
+    this.view.say(IDLE);
     if (!on) return;
     // Not at once: a stroke of the pen changes the points many times.
     this.due = setTimeout(() => {

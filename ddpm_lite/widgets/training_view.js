@@ -15,6 +15,7 @@ import { Pad } from "./training_pad.js";
 
 const SIDE = 31; // of the fields' grid, and how far they reach, as in the engine
 const LIMIT = 2.1;
+const HIGHEST = 1.3; // loss in the chart
 const WAYS = /** @type {const} */ (["ddpm", "ddim", "flow"]);
 const CALLED = { ddpm: "DDPM, Algorithm 2", ddim: "DDIM", flow: "Probability-flow ODE" };
 const WORKING = { idle: "Train", running: "Pause", paused: "Go on" };
@@ -67,6 +68,7 @@ export class View {
     this.panels = newPanels();
     this.bound = el("figure");
     this.loss = this.lossChart();
+    this.lossAt = el("span", { className: "ddpm-told", textContent: "–" });
     /** @type {[turn: number, bits: number][]} */
     this.bounds = [];
     /** @type {Begun | null} */
@@ -79,7 +81,7 @@ export class View {
     const axes = {
       title: "step t, logarithmic",
       x: /** @type {[number, number]} */ ([0, 1]),
-      y: /** @type {[number, number]} */ ([0, 1.3]),
+      y: /** @type {[number, number]} */ ([0, HIGHEST]),
       xTicks: ticks([0, 0.5, 1], () => ""),
       yTicks: ticks([0, 0.5, 1]),
     };
@@ -102,7 +104,8 @@ export class View {
       panel("Exact, of your points", exact.svg),
       el("figure", {}, el("figcaption", {}, "Their distance"), apart.svg, heatLegend()),
     ];
-    const lossPanel = panel("Loss by <i>t</i>; dashed, its floor", this.loss.svg);
+    const lossPanel = panel("Loss in <i>ε</i> by <i>t</i>; dashed, its floor", this.loss.svg);
+    lossPanel.append(this.lossAt);
     const choices = small ? [points] : [points, objective, kind, T, lr];
     const buttons = small ? [this.main, this.again] : [this.main, this.once, this.again];
     const bar = box("ddpm-bar", ...buttons);
@@ -140,6 +143,7 @@ export class View {
     [this.bounds, this.known] = [[], null];
     this.boundChart(100);
     this.loss.dot(-9, 0); // out of sight
+    this.lossAt.textContent = "–";
     this.pad.lay();
     for (const svg of this.root.querySelectorAll("svg[role=img]")) {
       describe(svg, "Empty: nothing is trained yet.");
@@ -229,10 +233,9 @@ export class View {
     const at = times.indexOf(nearest);
     const floor = pretty(/** @type {Begun} */ (this.known).floor[at]);
     this.loss.dot(Math.log10(nearest), loss[at]);
-    describe(
-      this.loss.svg,
-      `Loss against t; near t = ${t} it is ${pretty(loss[at])}, of which ${floor} stays.`,
-    );
+    const above = loss[at] > HIGHEST ? ", above the picture" : "";
+    this.lossAt.textContent = `near t = ${t}: ${pretty(loss[at])}${above}; of it ${floor} stays`;
+    describe(this.loss.svg, `Loss in eps against t; ${this.lossAt.textContent}.`);
   }
 
   /** @type {(t: number, field: Field) => void} */
@@ -273,7 +276,8 @@ export class View {
       dots(stop?.x ?? []);
       const outside = stop ? outsideOf(stop.x) : 0;
       const seen = outside ? `, ${outside} outside the picture` : "";
-      told.textContent = `at t = ${stop?.t}${seen}; when done, ${pretty(energy[i])} from the drawing`;
+      const far = Number.isFinite(energy[i]) ? pretty(energy[i]) : "no number";
+      told.textContent = `at t = ${stop?.t}${seen}; when done, ${far} from the drawing`;
       describe(
         svg,
         `${stop ? stop.x.length / 2 : 0} points by ${CALLED[name]}, ${told.textContent}.`,

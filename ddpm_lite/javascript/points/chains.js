@@ -57,7 +57,7 @@ export function ddim(eps, { alphaBar }, start) {
  */
 export function flow(eps, { alphaBar }, start) {
   const T = alphaBar.length - 1;
-  const [, ...times] = spacedTimes(T, Math.min(T, Math.ceil(CALLS / 2))).reverse();
+  const [, ...times] = spacedTimes(T, Math.ceil(Math.min(T, CALLS) / 2)).reverse();
   const path = [{ t: T, x: start }];
   for (const to of times) {
     const { t, x } = path[path.length - 1];

@@ -5,14 +5,15 @@
 const EVEN = [0.7548776662466927, 0.5698402909980532];
 
 /** `count` even draws, as a sum in place of an integral needs them: which of `n`, and two normal
- * numbers for each, whose radii are the middles of `count` equal shares.
- * @type {(count: number, n: number) => { which: number[], normal: Float64Array }}
+ * numbers for each, whose radii are the middles of `count` equal shares. Another `first` goes with
+ * the same radii to other points and directions.
+ * @type {(count: number, n: number, first: number) => { which: number[], normal: Float64Array }}
  */
-function evenDraws(count, n) {
+function evenDraws(count, n, first) {
   const normal = new Float64Array(2 * count);
   const which = Array.from({ length: count }, (_, i) => {
     const radius = Math.sqrt(-2 * Math.log(1 - (i + 0.5) / count));
-    const [turn, share] = EVEN.map((step) => ((i + 1) * step) % 1);
+    const [turn, share] = EVEN.map((step) => ((first + i + 1) * step) % 1);
     normal[2 * i] = radius * Math.cos(2 * Math.PI * turn);
     normal[2 * i + 1] = radius * Math.sin(2 * Math.PI * turn);
     return Math.floor(share * n);
@@ -33,10 +34,10 @@ export class Drawing {
   }
 
   /** Even draws from q(x_t), those near a point first; alpha_bar of each is asked for.
-   * @type {(count: number, alphaBar: (i: number) => number) => Float64Array}
+   * @type {(count: number, alphaBar: (i: number) => number, first?: number) => Float64Array}
    */
-  draws(count, alphaBar) {
-    const { which, normal } = evenDraws(count, this.count);
+  draws(count, alphaBar, first = 0) {
+    const { which, normal } = evenDraws(count, this.count, first);
     for (let i = 0; i < count; i++) {
       const [kept, variance] = this.noised(alphaBar(i));
       for (const c of [0, 1]) {
@@ -95,7 +96,7 @@ export class Drawing {
    * a small difference of large numbers, and the same in terms of x_0 is none.
    * @type {(alphaBar: number, count?: number) => number}
    */
-  floor(alphaBar, count = 1024) {
+  floor(alphaBar, count = Math.round(Math.min(8192, Math.max(1024, 2 ** 21 / this.count)))) {
     const xt = this.draws(count, () => alphaBar);
     const best = this.eps(xt, () => alphaBar);
     const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];

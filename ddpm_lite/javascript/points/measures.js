@@ -69,7 +69,7 @@ export class Measures {
     this.xt = new Float64Array(2 * this.t.length);
     for (let i = 0; i < this.t.length; i += ROWS) {
       this.xt.set(
-        drawing.draws(ROWS, (row) => kept(i + row)),
+        drawing.draws(ROWS, (row) => kept(i + row), i),
         2 * i,
       );
     }
