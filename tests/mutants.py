@@ -710,7 +710,6 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("state.optimizer.zero_grad()  # the backward", "pass  # the backward"),
         ("    if config.replay and not possible:\n", "    if False:\n"),
         ("records(device, config.replay) and world() == 1", "records(device, config.replay)"),
-        ("bool(config.replay or not config.compile)", "True"),
     ],
     "batches": [
         ("mine = slice(rank(), None, world())", "mine = slice(None)"),
@@ -743,8 +742,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         (" and precision != torch.float32", ""),
         ("    if wanted is not None:\n        return wanted\n", ""),
         ('("cpu", "cuda", "mps", "xpu")', '("cpu", "cuda", "mps", "xpu", "meta")'),
-        ('device.type == "cuda" and wanted is not False', "wanted is not False"),
-        ('device.type == "cuda" and wanted is not False', 'device.type == "cuda" and bool(wanted)'),
+        ('device.type == "cuda" and bool(wanted)', "bool(wanted)"),
+        ('device.type == "cuda" and bool(wanted)', 'device.type == "cuda"'),
         ("nbytes <= device.free / 2", "nbytes <= device.free"),
         ("nbytes <= device.free / 2", "nbytes <= device.memory / 2"),
         ('"high" if allowed else "highest"', '"high"'),
@@ -777,7 +776,8 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("part._forward_hooks or part._forward_pre_hooks", "part._forward_pre_hooks"),
         ("        network = network.module\n", "        pass\n"),
         ('getattr(network, "recordable", False)', "True"),
-        ("    if network not in _recordings:\n", "    if True:\n"),
+        ("known is None or list(map(id, known.weights)) != list(map(id, weights))", "True"),
+        (" or list(map(id, known.weights)) != list(map(id, weights))", ""),
         ("found: Any = ref(network)", "found: Any = lambda: network"),
     ],
     "system.files": [

@@ -52,7 +52,7 @@ def test_another_form_is_another_recording() -> None:
     play = Replay(twice, tape)
     x = torch.randn(2, 3, 4, 4)
     forms: list[tuple[Tensor, ...]] = [
-        (x,), (x[:1],), (x.to(memory_format=torch.channels_last),), (x.double(),), (x, x), (x,),
+        (x,), (x.to(memory_format=torch.channels_last),), (x[:1],), (x.double(),), (x, x), (x,),
     ]  # fmt: skip
     for i, given in enumerate(forms):
         same(play(*given)[0], twice(*given)[0])
@@ -187,9 +187,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tape]]:
     monkeypatch.setattr(replay, "CudaGraphs", new)
     monkeypatch.setattr(training, "CudaGraphs", new)
     monkeypatch.setattr(replay, "records", lambda device, wanted: True)
-    monkeypatch.setattr(
-        training, "records", lambda device, wanted: wanted is not False and device.type == "cpu"
-    )
+    monkeypatch.setattr(training, "records", lambda device, wanted: wanted and device.type == "cpu")
     yield made
     replay._recordings.clear()
 
@@ -297,6 +295,15 @@ def test_when_it_is_only_called(tapes: list[Tape]) -> None:
         same(played(net)(*given), net(given[0].double(), given[1]))
 
 
+def test_weights_that_take_the_place_of_others_are_recorded_anew(tapes: list[Tape]) -> None:
+    net, given = network(), (IMAGES[:2], torch.tensor([1, 2]))
+    with torch.no_grad():
+        played(net)(*given)
+        net.load_state_dict({k: 2 * v for k, v in net.state_dict().items()}, assign=True)
+        same(played(net)(*given), net(*given))
+    assert [tape.recorded for tape in tapes] == [1, 1]
+
+
 def test_a_network_is_let_go(tapes: list[Tape]) -> None:
     net = network()
     with torch.no_grad():
@@ -330,7 +337,7 @@ def test_a_run_is_the_same_run(kind: str, tapes: list[Tape]) -> None:
     diffusion = dl.GaussianDiffusion(dl.linear_schedule(10), **conditions)
     labels = LABELS if "classes" in extra else None
     ends = []
-    for wanted in (False, None):
+    for wanted in (False, True):
         config = dl.TrainConfig(steps=8, batch=8, warmup=2, replay=wanted, **settings)
         net = network(**extra)
         steps = list(dl.train(net, diffusion, IMAGES, config, labels=labels))
@@ -347,7 +354,7 @@ def test_a_run_goes_on_with_a_recording(tapes: list[Tape]) -> None:
     for stop in (6, 3):
         state = None
         net = network(dropout=0.2)
-        config = dl.TrainConfig(steps=6, batch=8, warmup=2)
+        config = dl.TrainConfig(steps=6, batch=8, warmup=2, replay=True)
         *_, last = dl.train(net, diffusion, IMAGES, replace(config, steps=stop))
         if stop < 6:
             kept = last.state.state_dict()
@@ -360,18 +367,16 @@ def test_a_run_goes_on_with_a_recording(tapes: list[Tape]) -> None:
 
 def test_where_steps_are_played(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Device("cuda")
-    on, off, compiled = (
-        dl.TrainConfig(**how) for how in ({}, {"replay": False}, {"compile": True})
-    )
+    on, off, compiled = (dl.TrainConfig(**how) for how in ({"replay": True}, {}, {"compile": True}))
     assert training._is_replayed(gpu, on)
     assert not training._is_replayed(gpu, off)
     assert not training._is_replayed(gpu, compiled)
     assert training._is_replayed(gpu, replace(compiled, replay=True))
-    assert not training._is_replayed(Device("cpu"), on)
+    assert not training._is_replayed(Device("cpu"), off)
     diffusion, wanted = dl.GaussianDiffusion(dl.linear_schedule(5)), replace(on, replay=True)
     with pytest.raises(ValueError, match="replay needs one process and a CUDA device, got cpu"):
         dl.train(network(), diffusion, IMAGES, wanted)
     monkeypatch.setattr(training, "world", lambda: 2)
-    assert not training._is_replayed(gpu, on)
+    assert not training._is_replayed(gpu, off)
     with pytest.raises(ValueError, match="replay needs one process"):
         training._is_replayed(gpu, replace(on, replay=True))

@@ -92,9 +92,12 @@ def fused(device: Device) -> bool:
     return device.type in ("cpu", "cuda", "mps", "xpu")
 
 
-def records(device: Device, wanted: bool | None) -> bool:
-    """Whether launches are recorded once and played again: CUDA graphs, which only CUDA has."""
-    return device.type == "cuda" and wanted is not False
+def records(device: Device, wanted: bool) -> bool:
+    """Whether launches are recorded once and played again: CUDA graphs, which only CUDA has.
+
+    Only where it is asked for, until it has been measured on a GPU.
+    """
+    return device.type == "cuda" and bool(wanted)
 
 
 def fits(device: Device, nbytes: int) -> bool:

@@ -5,6 +5,7 @@ graphs record the launches; playing them is one call. What is played reads and w
 memory each time: inputs are copied in, and results are copied out.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -58,7 +59,7 @@ class CudaGraphs:
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             # Other threads, such as a widget's, may go on meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 results = function(*inputs)
         return results, graph.replay
 
@@ -189,22 +190,26 @@ _recordings: WeakKeyDictionary[nn.Module, Replay] = WeakKeyDictionary()
 def played(network: Any) -> Any:
     """The network, or, where that pays, one with the same answers that plays its launches.
 
-    It pays on a CUDA device. Only a network that says so, by `recordable = True`, launches the same
-    whatever its inputs hold; and hooks in it would be silent.
+    It may pay on a CUDA device, and is done where the environment has DDPM_LITE_REPLAY=1: no GPU
+    has measured it yet. One thread alone may then ask a network. Only a network that says so, by
+    `recordable = True`, launches the same whatever its inputs hold; and hooks in it would be
+    silent.
     """
     if isinstance(network, AveragedModel):
         network = network.module
     if not isinstance(network, nn.Module) or not getattr(network, "recordable", False):
         return network
     device = next(network.parameters()).device
-    if not records(Device.of(device), None):
+    if not records(Device.of(device), os.environ.get("DDPM_LITE_REPLAY") == "1"):
         return network
     for part in network.modules():
         if part._forward_hooks or part._forward_pre_hooks:
             return network
-    if network not in _recordings:
+    weights = (*network.parameters(), *network.buffers())
+    known = _recordings.get(network)
+    # A recording goes on reading the weights that it was made with; `assign=True` puts in others.
+    if known is None or list(map(id, known.weights)) != list(map(id, weights)):
         found: Any = ref(network)  # a strong one would keep the network for ever
-        weights = (*network.parameters(), *network.buffers())
         _recordings[network] = Replay(
             lambda *inputs: (found()(*inputs),), CudaGraphs(device), weights
         )
