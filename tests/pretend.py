@@ -3,7 +3,8 @@
 Within `Gpu()`, torch says that there is one. Everything is computed on the CPU, but a tensor that
 was moved to "cuda", or made there or from such ones, says so when it is asked, may not meet one
 that was not, and may not become an array. So code that forgets to move something, or to bring it
-back, fails here as it does there. Speed, memory and rounding are those of the CPU.
+back, fails here as it does there. Speed, memory, rounding and waits are those of the CPU;
+autocast does nothing, generators are the CPU's, and nothing is captured.
 """
 
 from collections.abc import Callable

@@ -78,6 +78,8 @@ def test_what_is_wanted_is_picked_where_it_can_be() -> None:
     for device in (MPS, OLD_CPU, NEW_CPU):
         with pytest.raises(ValueError, match=f"needs a GPU, got a network on {device.type}"):
             pick_precision(device, "float16", LARGE)
+    newer = replace(MPS, bfloat16=True)  # for which nobody has measured it
+    assert pick_precision(newer, "auto", LARGE) == FULL
     assert not fused(Device("meta"))
 
 
