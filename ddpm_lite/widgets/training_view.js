@@ -68,7 +68,7 @@ export class View {
     this.panels = newPanels();
     this.bound = el("figure");
     this.loss = this.lossChart();
-    this.lossAt = el("span", { className: "ddpm-told", textContent: "–" });
+    this.lossAt = el("span", { className: "ddpm-loss-at", textContent: "–" });
     /** @type {[turn: number, bits: number][]} */
     this.bounds = [];
     /** @type {Begun | null} */
