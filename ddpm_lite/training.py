@@ -144,7 +144,7 @@ class TrainState:
         self.config, self.step = config, 0
         self.device = next(model.parameters()).device
         self.decay = Decay(config.ema_decay)
-        with torch.device("cpu"):  # of its count, which on a GPU would be waited for at each step
+        with torch.device("cpu"):  # of its count, whatever the default device is
             self.ema = AveragedModel(model, multi_avg_fn=self.decay)
         self.ema.eval()
         facts = Device.of(self.device)

@@ -1,4 +1,4 @@
-"""A recorder that needs no GPU, as strict as CUDA graphs are."""
+"""A recorder that needs no GPU; unlike a CUDA graph, it calls the function again at each play."""
 
 from collections.abc import Callable
 from typing import Any

@@ -63,6 +63,15 @@ SESSION = """
 """
 
 
+def network_of(weights: list[float]) -> PointNet:
+    """The widget's network, with the weights that its engine has come to."""
+    model = PointNet(*NETWORK).double()
+    torch.nn.utils.vector_to_parameters(
+        torch.tensor(weights, dtype=torch.float64), model.parameters()
+    )
+    return model
+
+
 # --- the same as PyTorch -------------------------------------------------------------------------
 
 
@@ -211,10 +220,7 @@ def test_the_three_ways_back_are_pythons(objective: str) -> None:
           weights: [...session.training.adam.average] };""",
         ring().flatten().tolist(), PEN, how, "linear", 100,
     )  # fmt: skip
-    model = PointNet(*NETWORK).double()
-    torch.nn.utils.vector_to_parameters(
-        torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
-    )
+    model = network_of(got["weights"])
     d = GaussianDiffusion(linear_schedule().rescaled(100), objective, levels=None)  # type: ignore[arg-type]
     start = torch.from_numpy(normals(7, 400).copy()).view(200, 2)
 
@@ -344,10 +350,7 @@ def test_the_measured_loss_is_the_networks() -> None:
           times: session.measures.times, field: [...session.field(4).learned] };""",
         widget.data.flatten().tolist(), PEN, HOW | {"objective": "x0"}, "linear", 10,
     )  # fmt: skip
-    model = PointNet(*NETWORK).double()
-    torch.nn.utils.vector_to_parameters(
-        torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
-    )
+    model = network_of(got["weights"])
     widget.objective = "x0"
     d, g = widget.diffusion, torch.Generator().manual_seed(3)
     for t, loss in zip(got["times"], got["loss"], strict=True):
@@ -375,10 +378,7 @@ def test_distance_and_bound_are_sums_over_all_t() -> None:
           least: session.measures.least };""",
         widget.data.flatten().tolist(), PEN, HOW | {"objective": "eps"}, "linear", 100,
     )  # fmt: skip
-    model = PointNet(*NETWORK).double()
-    torch.nn.utils.vector_to_parameters(
-        torch.tensor(got["weights"], dtype=torch.float64), model.parameters()
-    )
+    model = network_of(got["weights"])
     d, g = widget.diffusion, torch.Generator().manual_seed(3)
     w = d.loss_weight("variational")
     distance = excess = 0.0

@@ -52,7 +52,7 @@ export function ddim(eps, { alphaBar }, start) {
 }
 
 /** dy / d(sigma) = eps, where y = x / sqrt(alpha_bar) and sigma is noise over signal: Euler's steps
- * on it are DDIM; these are Heun's, with as many calls. Song et al. (2021), Eq. 13. Twin: flow.
+ * on it are DDIM; these are Heun's, with no more calls. Song et al. (2021), Eq. 13. Twin: flow.
  * @type {(eps: Eps, s: Schedule, start: Float64Array) => Path}
  */
 export function flow(eps, { alphaBar }, start) {
