@@ -34,9 +34,10 @@ def compare(
 
     The first is the baseline. A warm-up comes before; ratios are within a round, and their
     quartiles are over rounds. On a CPU the clock is the process's own time, on one thread: what
-    else the machine does then counts little. On a GPU the most memory that the warm-up held beside
-    what was there is told too, and a candidate that fails there, for want of memory say, is left
-    out with its reason.
+    else the machine does then counts little. On a GPU the most memory that torch took beside what
+    it had is told too, in the first round, where libraries choose their algorithms and launches are
+    recorded, and in a later one. A candidate that fails there, for want of memory say, is left out
+    with its reason.
 
     Args:
         title: of the table; printed above it.
@@ -67,7 +68,7 @@ def compare(
         ratios = [a / b for a, b in zip(own, seconds[first], strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         rows[name] |= {"seconds": statistics.median(own), "ratio": [low, middle, high]}
-        held = f"   {rows[name]['gib']:.2f} GiB" if gpu else ""
+        held = "   {gib:.2f} GiB, {first_gib:.2f} at first".format(**rows[name]) if gpu else ""
         print(
             f"  {name:28} {statistics.median(own) * 1e3:9.2f} ms   "
             f"x {middle:.3f} ({low:.3f} to {high:.3f}){held}",
@@ -89,15 +90,19 @@ def _warm_up(run: Callable[[], object]) -> dict[str, Any]:
     if not gpu:
         run()
         return {}
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.empty_cache()
+    before, peaks = torch.cuda.memory_reserved(), []
     try:
-        run()
-        _wait()
+        for _ in ("first", "later"):
+            torch.cuda.reset_peak_memory_stats()
+            run()
+            _wait()
+            peaks.append((torch.cuda.max_memory_reserved() - before) / 2**30)
+            torch.cuda.empty_cache()
     except Exception as error:  # out of memory, no compiler, a kernel that is not there
         torch.cuda.empty_cache()
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    return {"gib": (torch.cuda.max_memory_allocated() - before) / 2**30}
+    return {"first_gib": peaks[0], "gib": peaks[1]}
 
 
 def _wait() -> None:

@@ -81,7 +81,9 @@ class Draw:
         where, random = self.where.manual_seed(seed), self.random.manual_seed(seed + 1)
         mine = slice(rank(), None, world())
         index = torch.randint(len(self.data), (n,), device=self.data.device, generator=where)
-        x0 = self.data[index[mine]].to(device, non_blocking=True)
+        x0 = self.data[index[mine]]
+        if x0.device != device:
+            x0 = x0.pin_memory().to(device, non_blocking=True)
         if x0.dtype == torch.uint8:
             x0 = scaled(x0, self.levels)
         t = torch.randint(1, self.T + 1, (n,), device=device, generator=random)
@@ -103,7 +105,7 @@ def to_device(data: Tensor, device: torch.device) -> Tensor:
     """On the device where they take at most half of what is free there; else they stay."""
     apart = device.type == "cuda" and data.device.type != "cuda"
     if apart and not fits(Device.of(device), data.nbytes):
-        return data.pin_memory()
+        return data
     return data.to(device)
 
 

@@ -1,9 +1,9 @@
 """From noise to an image and back: each sampler is one short generator named after its algorithm.
 
 Every step costs one call of the model and a dozen small operations; nothing waits for the device
-and nothing is kept. On a CUDA device a `UNet` may be asked by a recording of its launches: see
-`ddpm_lite.system.replay`. No gradients are recorded; a model that needs one, as a classifier's
-guidance does, asks for it by `torch.enable_grad()` inside.
+and no step is kept. On a CUDA device a `UNet` may be asked by a recording of its launches, which
+lasts as long as the network: see `ddpm_lite.system.replay`. No gradients are recorded; a model that
+needs one, as a classifier's guidance does, asks for it by `torch.enable_grad()` inside.
 """
 
 import warnings

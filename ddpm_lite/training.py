@@ -36,7 +36,6 @@ from ddpm_lite.system.replay import CudaGraphs, Replay
 
 __all__ = ["TrainConfig", "TrainState", "TrainStep", "train", "unwrapped"]
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
 Weight = Literal["none", "simple", "variational", "min_snr"]
 LOOK = 100  # steps between looks at the loss: a look waits for the device
 
@@ -118,17 +117,6 @@ class TrainConfig:
             )
 
 
-class Decay:
-    """The average's step towards the weights. It knows of no weights: copies of it are small."""
-
-    def __init__(self, most: float):
-        self.most, self.step = most, 0
-
-    def __call__(self, ema: Tensors, now: Tensors, _: Tensor | int) -> None:
-        decay = min(self.most, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(ema, now, 1 - decay)
-
-
 class TrainState:
     """All that a run changes: the network, its average, the optimiser, and the step it is at.
 
@@ -143,9 +131,8 @@ class TrainState:
         self.model = model = unwrapped(model)
         self.config, self.step = config, 0
         self.device = next(model.parameters()).device
-        self.decay = Decay(config.ema_decay)
         with torch.device("cpu"):  # of its count, whatever the default device is
-            self.ema = AveragedModel(model, multi_avg_fn=self.decay)
+            self.ema = AveragedModel(model)
         self.ema.eval()
         facts = Device.of(self.device)
         self.optimizer = torch.optim.AdamW(
@@ -199,9 +186,17 @@ class TrainState:
         self.step = step
 
     def average(self) -> None:
-        """Move the average towards the weights of this step."""
-        self.decay.step = self.step
-        self.ema.update_parameters(self.model)
+        """Move the average towards the weights of this step; the first step's it is itself."""
+        # `update_parameters` would ask its count, and wait for the device, at each step.
+        ema: list[Tensor] = [*self.ema.module.parameters()]
+        now: list[Tensor] = [*self.model.parameters()]
+        n, most = self.step, self.config.ema_decay
+        decay = min(most, (1 + n) / (10 + n)) if n > 1 else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(ema, now, 1 - decay)
+            for mine, buffer in zip(self.ema.module.buffers(), self.model.buffers(), strict=True):
+                mine.copy_(buffer)
+        self.ema.n_averaged += 1
 
 
 class TrainStep(NamedTuple):
@@ -289,7 +284,8 @@ def _train(
     layout = torch.contiguous_format
     if channels_last and data.ndim == 4:
         layout = torch.channels_last
-        state.model.to(memory_format=layout)  # type: ignore[call-overload]
+        for one in (state.model, state.ema.module):  # alike, or the average is slow
+            one.to(memory_format=layout)  # type: ignore[call-overload]
     losses = _losses(diffusion, config, device)
     network: Any = state.model if state.compiled is None else state.compiled
     if config.compile and state.compiled is None:

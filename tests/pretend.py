@@ -4,7 +4,7 @@ Within `Gpu()`, torch says that there is one. Everything is computed on the CPU,
 was moved to "cuda", or made there or from such ones, says so when it is asked, may not meet one
 that was not, and may not become an array. So code that forgets to move something, or to bring it
 back, fails here as it does there. Speed, memory, rounding and waits are those of the CPU;
-autocast does nothing, generators are the CPU's, and nothing is captured.
+autocast does nothing, generators give the CPU's numbers, and nothing is captured.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,12 @@ MOVES = {Tensor.to, Tensor.cpu, Tensor.cuda}
 # Functions that may meet tensors of both: they copy, or only look at one of them.
 MEET = {
     Tensor.copy_,
-    Tensor.__setitem__,
     Tensor.data.__set__,  # type: ignore[attr-defined]
     Tensor.grad.__set__,  # type: ignore[attr-defined]
     torch._has_compatible_shallow_copy_type,
 }
+# Functions that refuse single numbers of another device too.
+STRICT = {torch.stack, torch.cat, torch.concat, torch.concatenate}
 # What reads the name of a device, and makes no tensor.
 NAMES = {torch.device, torch._C._nn._parse_to}
 # What brings numbers to Python by way of the CPU's memory.
@@ -42,6 +43,15 @@ class Elsewhere(RuntimeError):
 
     def __init__(self, name: str):
         super().__init__(f"{name}: expected all tensors to be on the same device, got cuda and cpu")
+
+
+class WrongGenerator(RuntimeError):
+    """A generator of one device, asked for numbers on another, in the words of torch."""
+
+    def __init__(self, wanted: torch.device, found: torch.device):
+        super().__init__(
+            f"Expected a '{wanted.type}' device type for generator but found '{found.type}'"
+        )
 
 
 # The memory of every tensor on the GPU, by its address. It is held until the GPU is gone, so that
@@ -111,6 +121,7 @@ class Placed(TorchFunctionMode):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         _check_meeting(func, args, leaves)
         asked = any(map(is_gpu, leaves))
+        _check_generators(leaves, asked or any(there))
         args, kwargs = mapped(lambda x: CPU if is_gpu(x) else x, (args, kwargs))
         found = func(*args, **kwargs)
         if func in MEET:
@@ -119,18 +130,28 @@ class Placed(TorchFunctionMode):
 
 
 def _check_meeting(func: Any, args: Any, leaves: list[Any]) -> None:
-    if func in MEET:
-        return
     name = getattr(func, "__name__", str(func))
-    if func is Tensor.__getitem__:
+    if func in (Tensor.__getitem__, Tensor.__setitem__):
         chosen = [x for x in leaves_of(args[1]) if isinstance(x, Tensor)]
         if not is_there(args[0]) and any(map(is_there, chosen)):
             raise Elsewhere(name)
+        # Without a tensor among the indices it is a copy, which may come from anywhere.
+        given = args[2] if func is Tensor.__setitem__ and chosen else None
+        if isinstance(given, Tensor) and given.ndim and is_there(given) != is_there(args[0]):
+            raise Elsewhere(name)
         return
-    sized = [is_there(x) for x in leaves if isinstance(x, Tensor) and x.ndim]
+    if func in MEET:
+        return
+    sized = [is_there(x) for x in leaves if isinstance(x, Tensor) and (x.ndim or func in STRICT)]
     every = [is_there(x) for x in leaves if isinstance(x, Tensor)]
     if len(set(sized)) > 1 or (any(every) and sized and not any(sized)):
         raise Elsewhere(name)
+
+
+def _check_generators(leaves: list[Any], there: bool) -> None:
+    for x in leaves:
+        if isinstance(x, torch.Generator) and (x.device.type == "cuda") != there:
+            raise WrongGenerator(GPU if there else CPU, x.device)
 
 
 def _move(func: Any, args: Any, kwargs: Any) -> Any:
@@ -154,10 +175,16 @@ def _move(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 class _Generator(torch.Generator):
-    """One of the CPU's, wherever it was asked for."""
+    """One of the CPU's that says where it was asked for."""
 
     def __new__(cls, device: Any = "cpu") -> "_Generator":
-        return super().__new__(cls, "cpu")
+        made = super().__new__(cls, "cpu")
+        made.where = GPU if is_gpu(device) else CPU
+        return made
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return self.where
 
 
 class _Event:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -41,13 +42,16 @@ def test_a_step_is_the_same_whenever_it_is_drawn() -> None:
 @pytest.mark.parametrize("processes", [2, 3])
 def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = torch.randn(30, 1, 4, 4)
-    whole = drawer(data, flip=True)(5)
+    options: dict[str, Any] = {
+        "flip": True, "labels": torch.arange(30) % 7, "drop_label": 0.3, "hidden": 7,
+    }  # fmt: skip
+    whole = drawer(data, **options)(5)
     shares = []
     monkeypatch.setattr(batches, "world", lambda: processes)
     for rank in range(processes):
         monkeypatch.setattr(batches, "rank", lambda rank=rank: rank)
-        shares.append(drawer(data, flip=True)(5))
-    for name in ("x0", "t", "eps"):
+        shares.append(drawer(data, **options)(5))
+    for name in ("x0", "t", "eps", "labels"):
         together = torch.empty_like(getattr(whole, name))
         for rank, share in enumerate(shares):
             together[rank::processes] = getattr(share, name)

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 import ddpm_lite as dl
 from ddpm_lite import batches
+from ddpm_lite.batches import Draw
 from ddpm_lite.quality.evaluation import real_floor
 from ddpm_lite.system.device import (
     LARGE,
@@ -26,6 +27,7 @@ from ddpm_lite.system.device import (
     too_many,
 )
 from ddpm_lite.training import TrainState
+from tests.pretend import Gpu, is_there
 from tests.systems import of_the_source
 
 PACKAGE = Path(__file__).parents[1] / "ddpm_lite"
@@ -96,9 +98,6 @@ class Elsewhere:
     def __init__(self, nbytes: int):
         self.nbytes, self.device = nbytes, torch.device("cpu")
 
-    def pin_memory(self) -> str:
-        return "pinned"
-
     def to(self, device: torch.device) -> str:
         return f"on {device}"
 
@@ -107,17 +106,37 @@ class Elsewhere:
     ("nbytes", "where", "put"),
     [
         (7 * GB, "cuda:1", "on cuda:1"),
-        (8 * GB, "cuda:1", "pinned"),
+        (8 * GB, "cuda:1", None),
         (8 * GB, "mps", "on mps"),
         (8 * GB, "cpu", "on cpu"),
     ],
 )
-def test_a_set_too_large_for_the_device_stays_in_pinned_memory(
-    monkeypatch: pytest.MonkeyPatch, as_a_reader: None, nbytes: float, where: str, put: str
+def test_a_set_too_large_for_the_device_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, as_a_reader: None, nbytes: float, where: str, put: str | None
 ) -> None:
     monkeypatch.setattr(batches.Device, "of", lambda device: replace(T4, type=device.type))
     data: object = Elsewhere(int(nbytes))
-    assert batches.to_device(data, torch.device(where)) == put  # type: ignore[arg-type,comparison-overlap]
+    found: object = batches.to_device(data, torch.device(where))  # type: ignore[arg-type]
+    assert found == (put or data)
+
+
+def test_batches_of_a_set_that_stays_are_pinned_on_their_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rest of the set is not: pinned memory is taken from all programs."""
+    pinned: list[int] = []
+
+    def pin(x: torch.Tensor) -> torch.Tensor:
+        pinned.append(len(x))
+        return x
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(batches, "fits", lambda device, nbytes: False)
+    data = torch.arange(5.0)[:, None]
+    with Gpu():
+        draw = Draw(data, 10, 256, 3, device=torch.device("cuda", 0))
+        assert is_there(draw(0).x0)
+    assert pinned == [3]
 
 
 def test_the_note_names_the_device_and_its_memory() -> None:

@@ -176,6 +176,19 @@ def test_float16_scales_its_loss() -> None:
 
 
 @only_cuda
+def test_a_step_does_not_wait() -> None:
+    config = dl.TrainConfig(steps=40, batch=16, warmup=5)
+    steps = dl.train(network(dropout=0.1).to(WHERE), DIFFUSION, images(), config)
+    next(steps)
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        for _ in range(20):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@only_cuda
 def test_compiled_steps_agree() -> None:
     plain = losses(network(), precision="float32", tf32=False)
     for replay in (False, True):

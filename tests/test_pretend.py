@@ -50,11 +50,25 @@ def test_it_refuses_what_a_gpu_refuses() -> None:
             lambda: nn.functional.linear(there, torch.ones(2, 3)),
             lambda: nn.Linear(3, 2)(there),
             lambda: torch.stack([torch.ones(1), torch.ones(1).cuda()]),
+            lambda: torch.stack([torch.tensor(1.0), torch.tensor(1.0).cuda()]),
+            lambda: x.__setitem__(made > 0, 0.0),
+            lambda: there.__setitem__(made > 0, x[1:]),
         ):
             with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
                 wrong()
         with pytest.raises(TypeError, match="can't convert cuda:0"):
             there.numpy()
+        numbers = torch.Generator("cuda").manual_seed(0)
+        assert torch.randn(2, device="cuda", generator=numbers).device == there.device
+        for asked in (
+            lambda: torch.randn(2, generator=numbers),
+            lambda: torch.randn(2, device="cuda", generator=torch.Generator()),
+            lambda: x.clone().normal_(generator=numbers),
+        ):
+            with pytest.raises(RuntimeError, match="device type for generator but found"):
+                asked()
+        there[made > 0] = torch.tensor(5.0)  # a number may come from anywhere
+        there[1:] = x[1:]  # and so may a copy
         net = nn.Linear(3, 2).to("cuda")
         net(there).sum().backward()
         assert net.weight.grad is not None
@@ -114,6 +128,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "flip, parts, dropout": ({"flip": True, "accumulate": 2}, {"dropout": 0.1}),
     "weighted": ({"weight": "min_snr"}, {}),
     "compiled": ({"compile": True}, {}),
+    "played": ({"replay": True}, {}),
 }
 
 

@@ -1,9 +1,13 @@
 """Recordings of launches, with a recorder that needs no GPU: the same numbers, none stale."""
 
 import gc
+import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from ddpm_lite import training
 from ddpm_lite.guidance import guided
 from ddpm_lite.system import replay
 from ddpm_lite.system.device import Device
-from ddpm_lite.system.replay import Replay, played
+from ddpm_lite.system.replay import CudaGraphs, DeviceLost, Replay, played
 from ddpm_lite.training import TrainState
 from tests.tape import Tape
 
@@ -44,7 +48,8 @@ def test_a_recording_is_made_once_and_copies_go_in_and_out() -> None:
     kept = first.clone()
     play(second, None)
     same(first, kept)  # the recording does not write to what it was given
-    assert (tape.recorded, tape.played) == (1, 3 + 1)  # once to see whether it is right
+    # The first is only called; once it is played to see whether it is right.
+    assert (tape.recorded, tape.played) == (1, 2 + 1)
 
 
 def test_another_form_is_another_recording() -> None:
@@ -52,30 +57,44 @@ def test_another_form_is_another_recording() -> None:
     play = Replay(twice, tape)
     x = torch.randn(2, 3, 4, 4)
     forms: list[tuple[Tensor, ...]] = [
-        (x,), (x.to(memory_format=torch.channels_last),), (x[:1],), (x.double(),), (x, x), (x,),
+        (x,), (x.to(memory_format=torch.channels_last),), (x[:1],), (x.double(),), (x, x),
     ]  # fmt: skip
+    assert len(forms) == replay.KEPT + 1
     for i, given in enumerate(forms):
+        for turn in range(3):
+            same(play(*given)[0], twice(*given)[0])
+            assert tape.recorded == i + (turn > 0)  # what comes once is only called
+    for given in reversed(forms[1:]):  # these are kept
         same(play(*given)[0], twice(*given)[0])
-        assert tape.recorded == i + 1
-    play(x + 1)
     assert tape.recorded == len(forms)
+    play(x + 1)  # it was used last longest ago: gone, and now forms[-1] is
+    play(x + 2)
+    same(play(x + 3)[0], twice(x + 3)[0])
+    assert tape.recorded == len(forms) + 1
+    play(*forms[1])
+    assert tape.recorded == len(forms) + 1
+    assert len(play.recordings) == replay.KEPT
 
 
 def test_weights_may_change_and_may_move() -> None:
     tape, weight = Tape(), nn.Parameter(torch.ones(3))
     play = Replay(lambda x: (x * weight,), tape, (weight,))
     with torch.no_grad():
-        same(play(torch.ones(3))[0], torch.ones(3))
+        for _ in range(2):
+            same(play(torch.ones(3))[0], torch.ones(3))
         weight.fill_(5)
         same(play(torch.ones(3))[0], torch.full((3,), 5.0))
         assert tape.recorded == 1
         weight.data = torch.full((3,), 7.0)  # as .to(device) does
-        same(play(torch.ones(3))[0], torch.full((3,), 7.0))
+        for _ in range(2):
+            same(play(torch.ones(3))[0], torch.full((3,), 7.0))
         assert tape.recorded == 2
+        assert len(play.recordings) == 1  # nothing reads the old weights
 
 
 def test_only_the_first_results_are_copies() -> None:
     play = Replay(twice, Tape(), copied=1)
+    play(torch.ones(2))
     first = play(torch.ones(2))
     second = play(torch.zeros(2))
     same(first[0], torch.full((2,), 2.0))
@@ -89,11 +108,12 @@ class Broken(Tape):
 
 def test_what_cannot_be_recorded_is_called() -> None:
     play = Replay(twice, Broken())
+    play(torch.zeros(2))
     with pytest.warns(UserWarning, match="without a recording of launches: operation not permitt"):
         found = play(torch.ones(2))
     same(found[0], torch.full((2,), 2.0))
     same(play(torch.zeros(2))[0], torch.zeros(2))  # and no second warning
-    assert play.inputs == ()
+    assert play.recordings == {}
 
 
 class Stale(Tape):
@@ -116,24 +136,27 @@ class Stale(Tape):
 @pytest.mark.parametrize("kind", ["empty", "off"])
 def test_what_says_something_else_than_a_call_is_not_used(kind: str) -> None:
     play = Replay(twice, Stale(kind))
+    play(torch.zeros(2))
     with pytest.warns(UserWarning, match="what was recorded differs from what is called"):
         found = play(torch.ones(2))
     same(found[0], torch.full((2,), 2.0))
     same(play(torch.zeros(2))[0], torch.zeros(2))
-    assert play.results == ()
+    assert play.recordings == {}
 
 
 def test_random_numbers_are_the_same_in_both_and_not_used_up() -> None:
     play = Replay(lambda x: (x + torch.randn(2),), Tape())
-    torch.manual_seed(0)
-    found = play(torch.zeros(2))[0]
-    torch.manual_seed(0)
-    same(found, torch.randn(2))
+    for _ in range(3):
+        torch.manual_seed(0)
+        found = play(torch.zeros(2))[0]
+        torch.manual_seed(0)
+        same(found, torch.randn(2))
 
 
 def test_overflow_is_the_same_in_both() -> None:
     play = Replay(lambda x: (x.square() * 1e30, x), Tape())
-    assert play(torch.full((2,), 1e10))[0].isinf().all()
+    for _ in range(2):
+        assert play(torch.full((2,), 1e10))[0].isinf().all()
     assert play.works
 
 
@@ -144,10 +167,100 @@ def test_a_mistake_in_the_inputs_is_told_and_forgotten() -> None:
         return (x + 1,)
 
     play = Replay(picky, Tape())
+    for _ in range(2):
+        same(play(torch.zeros(2))[0], torch.ones(2))
+        with pytest.raises(ValueError, match="not three"):
+            play(torch.zeros(3))
     same(play(torch.zeros(2))[0], torch.ones(2))
-    with pytest.raises(ValueError, match="not three"):
-        play(torch.zeros(3))
-    same(play(torch.zeros(2))[0], torch.ones(2))
+    assert play.works
+
+
+def test_what_asks_its_inputs_what_to_do_is_found_out() -> None:
+    """A recording goes on as the first call went; a GPU refuses to make one."""
+
+    def asks(x: Tensor) -> tuple[Tensor]:
+        return (x + 1 if x.sum() > 0 else x,)
+
+    play = Replay(asks, Tape())
+    for _ in range(2):
+        play(torch.ones(2))
+    same(play(-torch.ones(2))[0], torch.zeros(2))  # and not -1
+    play = Replay(asks, Tape(torch.device("cuda")))
+    play(torch.ones(2))
+    with pytest.warns(UserWarning, match="without a recording of launches"):
+        play(torch.ones(2))
+    same(play(-torch.ones(2))[0], -torch.ones(2))
+
+
+def test_threads_take_turns() -> None:
+    """Each gets what is its own, though all of them play in the same memory."""
+
+    class Slow(Tape):
+        def record(self, function: Any, inputs: Any) -> Any:
+            results, play = super().record(function, inputs)
+
+            def slowly() -> None:
+                play()
+                time.sleep(0.002)
+
+            return results, slowly
+
+    play = Replay(twice, Slow())
+    given = [torch.full((2,), float(i)) for i in range(24)]
+    for x in given[:2]:
+        play(x)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda x: play(x)[0], given))
+    for x, own in zip(given, found, strict=True):
+        same(own, 2 * x)
+
+
+class Captures:
+    """Torch's own part in a recording, without a GPU: capturing fails, and leaves its stream."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, generator_works: bool):
+        self.current, self.works = "here", generator_works
+        fakes: dict[str, Any] = {
+            "device": lambda device: nullcontext(),
+            "current_stream": lambda: self.stream("here"),
+            "Stream": lambda: self.stream("aside"),
+            "stream": lambda stream: nullcontext(),
+            "CUDAGraph": lambda: None,
+            "graph": self.graph,
+            "set_stream": lambda stream: setattr(self, "current", stream.name),
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+        monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+        monkeypatch.setattr(torch, "randn", self.randn)
+
+    @staticmethod
+    def stream(name: str) -> Any:
+        return SimpleNamespace(name=name, wait_stream=lambda other: None)
+
+    @contextmanager
+    def graph(self, graph: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
+        self.current = stream.name
+        yield
+        raise RuntimeError("capture failed")
+
+    def randn(self, *size: int, device: Any) -> None:
+        if not self.works:
+            raise RuntimeError("Offset increment outside graph capture")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_failed_recording_is_cleared_away(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = Captures(monkeypatch, works)
+    play = Replay(lambda x: (x,), CudaGraphs(torch.device("cuda", 0)))
+    play(torch.ones(2))
+    if works:
+        with pytest.warns(UserWarning, match="without a recording of launches: capture failed"):
+            same(play(torch.ones(2))[0], torch.ones(2))
+    else:
+        with pytest.raises(DeviceLost, match="without DDPM_LITE_REPLAY; capture failed"):
+            play(torch.ones(2))
+    assert left.current == "here"
 
 
 def test_a_recording_of_inference_mode_serves_outside_it() -> None:
@@ -167,7 +280,9 @@ def test_gradients_are_recorded_only_where_they_are_on() -> None:
 
     for mode in (torch.no_grad(), torch.enable_grad(), torch.inference_mode()):
         with mode:
-            Replay(looks, Tape())(torch.ones(1))
+            play = Replay(looks, Tape())
+            for _ in range(2):
+                play(torch.ones(1))
     calls = len(seen) // 3
     assert seen == [False] * calls + [True] * calls + [False] * calls
 
@@ -223,8 +338,9 @@ def test_a_chain_is_the_same_chain(kind: str, monkeypatch: pytest.MonkeyPatch) -
     replay._recordings.clear()
     same(ends[0], ends[1])
     assert tape is not None
-    assert tape.played == len(steps) + tape.recorded
-    assert tape.recorded == (2 if extra else 1)  # without a first guess, and with one
+    # The first of a form is only called; a recording is played once more, to see if it is right.
+    assert tape.played == len(steps) - (1 if extra else 0)
+    assert tape.recorded == 1  # without a first guess, which comes once, there is none
 
 
 def test_chains_share_a_recording_and_guidance_has_one(tapes: list[Tape]) -> None:
@@ -232,14 +348,14 @@ def test_chains_share_a_recording_and_guidance_has_one(tapes: list[Tape]) -> Non
     net = network()
     for _ in range(3):
         dl.sample(diffusion, net, (2, 1, 8, 8))
-    assert [(t.recorded, t.played) for t in tapes] == [(1, 13)]
+    assert [(t.recorded, t.played) for t in tapes] == [(1, 12)]
     net, ends = network(classes=3), []
     for wanted in (True, False):
         model = guided(net if wanted else Plain(net), torch.tensor([0, 1]), 2.0)
         torch.manual_seed(1)
         ends.append(dl.sample(diffusion, model, (2, 1, 8, 8)))
     same(ends[0], ends[1])
-    assert [(t.recorded, t.played) for t in tapes] == [(1, 13), (1, 5)]
+    assert [(t.recorded, t.played) for t in tapes] == [(1, 12), (1, 4)]
 
 
 class Plain(nn.Module):
@@ -289,6 +405,7 @@ def test_when_it_is_only_called(tapes: list[Tape]) -> None:
             model(given[0].to("meta"), given[1])
         assert tapes[0].played == 0
         same(model(*given), net(*given))
+        same(model(*given), net(*given))
         same(model(given[0].double(), given[1]), net(*given))
         assert tapes[0].played == 3
         net.double()
@@ -298,9 +415,11 @@ def test_when_it_is_only_called(tapes: list[Tape]) -> None:
 def test_weights_that_take_the_place_of_others_are_recorded_anew(tapes: list[Tape]) -> None:
     net, given = network(), (IMAGES[:2], torch.tensor([1, 2]))
     with torch.no_grad():
-        played(net)(*given)
+        for _ in range(2):
+            same(played(net)(*given), net(*given))
         net.load_state_dict({k: 2 * v for k, v in net.state_dict().items()}, assign=True)
-        same(played(net)(*given), net(*given))
+        for _ in range(2):
+            same(played(net)(*given), net(*given))
     assert [tape.recorded for tape in tapes] == [1, 1]
 
 
@@ -345,7 +464,7 @@ def test_a_run_is_the_same_run(kind: str, tapes: list[Tape]) -> None:
     same(ends[0][0], ends[1][0])
     for name in ("model", "ema", "optimizer"):
         assert_close(ends[0][1][name], ends[1][1][name], rtol=0, atol=0)
-    assert sum(tape.played for tape in tapes) == 8 + recordings
+    assert sum(tape.played for tape in tapes) == 8
     assert sum(tape.recorded for tape in tapes) == recordings
 
 

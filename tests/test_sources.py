@@ -194,6 +194,12 @@ def test_files_of_a_split_come_in_order(offline: Path) -> None:
     assert (load_images(offline).images[:, 0].numpy() == pixels).all()
 
 
+@pytest.mark.parametrize("name", ["set [1]", "what?", "a*b"])
+def test_signs_of_a_pattern_in_a_path_are_only_signs(offline: Path, name: str) -> None:
+    parquet(offline / name / "train.parquet", random(2, 4, 4))
+    assert found(offline / name) == {"train": 2}
+
+
 def test_splits_beside_something_else_are_refused(offline: Path) -> None:
     for name in ("a/train/1", "a/raw/1", "b/test/1", "b/2"):
         save(offline / f"{name}.png", random(4, 4))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm_lite import (
     GaussianDiffusion,
@@ -20,6 +21,7 @@ from ddpm_lite import (
     digits,
     from_model_range,
     linear_schedule,
+    load_images,
     train,
 )
 from ddpm_lite.batches import Draw
@@ -92,6 +94,29 @@ def test_the_average_by_hand() -> None:
         assert step.ema.module.w.item() == pytest.approx(average, rel=1e-4, abs=1e-6)
         assert step.ema.module.constant.item() == 3.0  # buffers are no weights
         assert not step.ema.training
+
+
+class ReadsNothing(TorchDispatchMode):
+    """Refuses to bring a number from a tensor to Python, for which a GPU would have to wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times are checked where that costs nothing: on the CPU, and never on a GPU.
+    monkeypatch.setattr(GaussianDiffusion, "_check", lambda diffusion, t, **named: t)
+    network = UNet(8, 1, 8, (1,), dropout=0.1, classes=11)
+    config = TrainConfig(steps=5, batch=4, drop_label=0.1, flip=True, precision="float32")
+    diffusion = GaussianDiffusion(linear_schedule(), levels=17)
+    steps = train(network, diffusion, load_images("digits"), config)
+    next(steps)
+    with ReadsNothing():
+        for _ in range(3):
+            next(steps)
+        with pytest.raises(AssertionError):
+            next(steps)  # the last, where the loss is looked at
 
 
 def test_the_first_steps_are_small() -> None:

@@ -14,12 +14,11 @@ import pytest
 import torch
 import traitlets
 from torch.nn.utils import parameters_to_vector
-from torch.optim.swa_utils import AveragedModel
 from torch.testing import assert_close
 
 from ddpm_lite import GaussianDiffusion, Oracle, ddim, ddpm, linear_schedule
 from ddpm_lite.javascript import POINTS, as_module
-from ddpm_lite.training import Decay
+from ddpm_lite.training import TrainConfig, TrainState
 from ddpm_lite.widgets import Training, normals, points
 from ddpm_lite.widgets.noise import uniforms
 from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, flow, point_sets
@@ -125,7 +124,7 @@ def by_pytorch(objective: str, turns: int) -> tuple[list[float], torch.Tensor, t
     d = GaussianDiffusion(linear_schedule().rescaled(100), objective, levels=None)  # type: ignore[arg-type]
     model = PointNet(*NETWORK).begin(HOW["seed"])
     adam = torch.optim.Adam(model.parameters(), HOW["lr"])
-    average = AveragedModel(model, multi_avg_fn=(decay := Decay(HOW["average"])))
+    state = TrainState(model, TrainConfig(ema_decay=HOW["average"]))
     losses, first = [], torch.empty(0)
     for turn in range(turns):
         batch = draw_batch(ring(), PEN, 100, int(HOW["batch"]), int(HOW["seed"]), turn)
@@ -137,10 +136,10 @@ def by_pytorch(objective: str, turns: int) -> tuple[list[float], torch.Tensor, t
         if turn == 0:
             first = torch.cat([p.grad.flatten() for p in model.parameters()])  # type: ignore[union-attr]
         adam.step()
-        decay.step = turn + 1
-        average.update_parameters(model)
+        state.step = turn + 1
+        state.average()
         losses.append(loss.item())
-    return losses, first, parameters_to_vector(model.parameters()).detach(), average
+    return losses, first, parameters_to_vector(model.parameters()).detach(), state.ema
 
 
 # Of the loss, of the gradient, of the weights after one step and after a hundred, all relative to

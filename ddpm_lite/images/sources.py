@@ -221,7 +221,7 @@ def _are_classes(parts: Mapping[str, Path]) -> bool:
             if _images(files):
                 names.add(Path(folder).relative_to(root).parts)
     depths = {len(name) for name in names}
-    return len(names) > 1 and len(depths) == 1 and 0 not in depths
+    return len(names) > 1 and len(depths) == 1
 
 
 def _as_table(

@@ -27,7 +27,7 @@ class Device:
         name: what its maker calls it; empty where nobody asks.
         capability: of a CUDA device, its major and minor number; (7, 5) is a T4's.
         memory: bytes it has, for a device apart from the CPU.
-        free: bytes of them that nobody uses now.
+        free: bytes of them that no tensor and no other program uses now.
         bfloat16: whether its hardware multiplies bfloat16; emulation does not count.
     """
 
@@ -43,6 +43,8 @@ class Device:
         """The facts about a device that is here."""
         if device.type == "cuda":
             free, memory = torch.cuda.mem_get_info(device)
+            # What torch holds and does not use counts as taken there.
+            free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             return Device(
                 "cuda",
                 torch.cuda.get_device_name(device),

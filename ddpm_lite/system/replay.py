@@ -6,9 +6,10 @@ memory each time: inputs are copied in, and results are copied out.
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -17,13 +18,23 @@ from torch.optim.swa_utils import AveragedModel
 
 from ddpm_lite.system.device import Device, records
 
-__all__ = ["CudaGraphs", "Recorder", "Replay", "played"]
+__all__ = ["CudaGraphs", "DeviceLost", "Recorder", "Replay", "played"]
 
 Values = tuple[Tensor | None, ...]
 Function = Callable[..., Values]
 WARM_UPS = 3  # calls before a recording, in which libraries choose their algorithms
+KEPT = 4  # recordings of one function; each holds memory of its own
 # Between what is played and what is called: kernels may add in another order, in halves as well.
 APART = 0.05
+
+
+# Held while anything is recorded or played: torch records for a whole device, and what is played
+# reads and writes the same memory each time.
+_one_at_a_time = threading.RLock()
+
+
+class DeviceLost(Exception):
+    """A recording failed and torch cannot use the device any more: a new process has to."""
 
 
 @runtime_checkable
@@ -41,8 +52,13 @@ class Recorder(Protocol):
 class CudaGraphs:
     """Records on a CUDA device; torch's own random numbers are left as they were.
 
+    While it records, no other thread may draw random numbers there.
+
     Args:
         device: where all tensors of the function are.
+
+    Raises:
+        DeviceLost: the recording failed and left torch unable to draw random numbers.
     """
 
     def __init__(self, device: torch.device):
@@ -58,23 +74,48 @@ class CudaGraphs:
                     function(*inputs)
             here.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            # Other threads, such as a widget's, may go on meanwhile.
-            with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-                results = function(*inputs)
+            try:
+                # What other threads launch meanwhile is none of the recording's.
+                with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                    results = function(*inputs)
+            except BaseException as error:
+                self._put_back(here, error)
+                raise
         return results, graph.replay
+
+    def _put_back(self, stream: Any, error: BaseException) -> None:
+        """A failed recording may leave its stream in use, and its generator waiting for an end."""
+        torch.cuda.set_stream(stream)
+        try:
+            torch.randn(1, device=self.device)
+        except RuntimeError:
+            raise DeviceLost(
+                "a recording of launches failed and left the GPU unusable: start again without "
+                f"replay and without DDPM_LITE_REPLAY; {error}"
+            ) from error
+
+
+class _Recording(NamedTuple):
+    """Where a recording reads its inputs and writes its results."""
+
+    inputs: Values
+    results: Values
+    play: Callable[[], None]
 
 
 class Replay:
-    """Calls a function by playing its recording; inputs of another form are recorded anew.
+    """Calls a function by playing its recording; there is one for each form of its inputs.
 
-    The function must launch the same for all values of its inputs, and read nothing else but
-    `weights`. Each recording is played once beside a plain call before its results are used; where
-    it cannot be made, or says something else, the function is called from then on, with a warning.
+    A form is recorded when it comes for the second time: what comes once, such as the rest of a
+    set, is only called. The last few recordings are kept. The function must launch the same for
+    all values of its inputs, and read nothing else but `weights`. Each recording is played once
+    beside a plain call before its results are used; where it cannot be made, or says something
+    else, the function is called from then on, with a warning. Threads take turns.
 
     Args:
         function: tensors, or None -> a tuple of them.
         recorder: who records.
-        weights: what else the function reads; where one has moved, there is a new recording.
+        weights: what else the function reads; where one has moved, recordings are made anew.
         copied: so many results, the first, are copies; the others lie in memory that the next call
             overwrites. All are copies by default.
     """
@@ -88,57 +129,71 @@ class Replay:
     ):
         self.function, self.recorder = function, recorder
         self.weights, self.copied = weights, copied
-        self.form: Any = None
-        self.inputs: Values = ()
-        self.results: Values = ()
-        self.play: Callable[[], None] = _nothing
+        self.places: list[int] = []
+        # By form, the one used last at the end; None for a form that has come once.
+        self.recordings: dict[Any, _Recording | None] = {}
         self.works = True
 
     def __call__(self, *inputs: Tensor | None) -> Values:
         """What the function returns for these inputs."""
-        if self.works and self.form != (form := self._form(inputs)):
-            self._record(inputs)
-            self.form = form
+        with _one_at_a_time:
+            recording = self._recording(inputs)
+            if recording is None:
+                return self.function(*inputs)
+            for held, given in zip(recording.inputs, inputs, strict=True):
+                if held is not None and given is not None:
+                    held.copy_(given)
+            recording.play()
+            n = len(recording.results) if self.copied is None else self.copied
+            return *map(_copy, recording.results[:n]), *recording.results[n:]
+
+    def _recording(self, inputs: Values) -> _Recording | None:
+        """That of these inputs' form, made when it is due."""
         if not self.works:
-            return self.function(*inputs)
-        for held, given in zip(self.inputs, inputs, strict=True):
-            if held is not None and given is not None:
-                held.copy_(given)
-        self.play()
-        n = len(self.results) if self.copied is None else self.copied
-        return *map(_copy, self.results[:n]), *self.results[n:]
+            return None
+        places = [w.data_ptr() for w in self.weights]
+        if places != self.places:
+            self.places, self.recordings = places, {}
+        form = tuple(x if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in inputs)
+        new = form not in self.recordings
+        recording = self.recordings.pop(form, None)
+        while len(self.recordings) >= KEPT:  # lets go of one before another is made
+            del self.recordings[next(iter(self.recordings))]
+        if not new and recording is None:
+            recording = self._record(inputs)
+        if self.works:
+            self.recordings[form] = recording
+        return recording
 
-    def _form(self, inputs: Values) -> Any:
-        forms = [x if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in inputs]
-        return forms, [w.data_ptr() for w in self.weights]
-
-    def _record(self, inputs: Values) -> None:
-        self.form, self.play, self.results = None, _nothing, ()  # lets go of the last recording
+    def _record(self, inputs: Values) -> _Recording | None:
         gradients = torch.is_grad_enabled()
         # What is made in inference mode could not be written to outside of it.
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-            self.inputs = tuple(map(_copy, inputs))
+            held = tuple(map(_copy, inputs))
             try:
-                self.results, self.play = self.recorder.record(self.function, self.inputs)
-                self._compare()
+                recording = _Recording(held, *self.recorder.record(self.function, held))
+                self._compare(recording)
             except RuntimeError as error:
-                self.works, self.inputs, self.play, self.results = False, (), _nothing, ()
+                self.works, self.recordings = False, {}
                 reason = str(error).partition("\n")[0]
-                warnings.warn(f"goes on without a recording of launches: {reason}", stacklevel=4)
+                warnings.warn(f"goes on without a recording of launches: {reason}", stacklevel=5)
+                return None
+        return recording
 
-    def _compare(self) -> None:
+    def _compare(self, recording: _Recording) -> None:
         """Play the recording, and call the function, from the same random numbers.
 
         Raises:
             RuntimeError: the results differ.
         """
-        devices = {x.device for x in self.inputs if x is not None and x.device.type == "cuda"}
+        inputs = recording.inputs
+        devices = {x.device for x in inputs if x is not None and x.device.type == "cuda"}
         with torch.random.fork_rng(list(devices)):
-            called = [None if x is None else x.detach() for x in self.function(*self.inputs)]
+            called = [None if x is None else x.detach() for x in self.function(*inputs)]
         with torch.random.fork_rng(list(devices)):
-            self.play()
+            recording.play()
         apart = total = 0.0
-        for one, other in zip(called, self.results, strict=True):
+        for one, other in zip(called, recording.results, strict=True):
             if one is not None and other is not None:
                 # A scaled loss overflows at first, on either way.
                 one, other = (x.detach().double().nan_to_num(0, 0, 0) for x in (one, other))
@@ -179,10 +234,6 @@ def _copy(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.clone()
 
 
-def _nothing() -> None:
-    pass
-
-
 # Of each network, while there is one: chains of samples come and go.
 _recordings: WeakKeyDictionary[nn.Module, Replay] = WeakKeyDictionary()
 
@@ -191,9 +242,8 @@ def played(network: Any) -> Any:
     """The network, or, where that pays, one with the same answers that plays its launches.
 
     It may pay on a CUDA device, and is done where the environment has DDPM_LITE_REPLAY=1: no GPU
-    has measured it yet. One thread alone may then ask a network. Only a network that says so, by
-    `recordable = True`, launches the same whatever its inputs hold; and hooks in it would be
-    silent.
+    has measured it yet. Only a network that says so, by `recordable = True`, launches the same
+    whatever its inputs hold; and hooks in it would be silent.
     """
     if isinstance(network, AveragedModel):
         network = network.module
