@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ddpm_lite import plots
 from ddpm_lite.diffusion import GaussianDiffusion, Variance, device_of
+from ddpm_lite.guidance import guided
 from ddpm_lite.images.grids import grid
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.samplers import ddim, ddpm
@@ -32,6 +33,20 @@ class Frame(NamedTuple):
     xt: Float[Tensor, "B C H W"]
     x0_hat: Float[Tensor, "B C H W"]
     eps_hat: Float[Tensor, "B C H W"]
+
+
+class LabelledFrame(NamedTuple):
+    """The same of a network with classes, and the noise that it sees with the label and without.
+
+    Neither of the two is clipped.
+    """
+
+    t: int
+    xt: Float[Tensor, "B C H W"]
+    x0_hat: Float[Tensor, "B C H W"]
+    eps_hat: Float[Tensor, "B C H W"]
+    eps_label: Float[Tensor, "B C H W"]
+    eps_none: Float[Tensor, "B C H W"]
 
 
 def step_noise(seed: int, i: int, shape: tuple[int, ...]) -> Float[Tensor, "*D"]:
@@ -58,17 +73,21 @@ def walk(
     seed: int = 0,
     drawing: Float[Tensor, "C H W"] | None = None,
     t_start: int | None = None,
-) -> Iterator[Frame]:
+    label: int | None = None,
+    scale: float = 1.0,
+) -> Iterator[Frame | LabelledFrame]:
     """`ddpm` or `ddim` with the browser's noise and every eps_hat; the last frame is at t = 0.
 
     Args:
-        model: a `UNet`, on the device where sampling is to happen.
+        model: a `UNet`, on the device where sampling is to happen; with classes, the frames are
+            `LabelledFrame`s.
         diffusion: with the whole chain.
         images: how many chains, each with its own noise.
         sampler, steps, eta, variance, clip: as for the samplers; "ddpm" too takes `steps`.
         seed: of all the noise.
         drawing: in [-1, 1]; noised to t_start, it is where the chains begin.
         t_start: in 1..T.
+        label, scale: of a network with classes, as for `guided`; the last class when not given.
     """
     shape = (images, model.channels, model.size, model.size)
     first = diffusion.T if drawing is None or t_start is None else t_start
@@ -79,20 +98,52 @@ def walk(
     def noise(t: int) -> Tensor:
         return step_noise(seed, number[t], shape).to(device_of(model), torch.float32)
 
+    labels = _labels(model, images, label)
+    ask = model if labels is None else guided(model, labels, scale)
     x = noise(first)
     if drawing is not None:
         x = diffusion.q_sample(drawing.to(x).expand(shape), first, x)
     options: dict[str, Any] = {"clip": clip, "start": x, "t_start": first, "noise": noise}
     if sampler == "ddpm":
         chain = replace(diffusion, variance=variance).subsequence(times)
-        walk = ddpm(chain, model, shape, **options)
+        walk = ddpm(chain, ask, shape, **options)
     else:
-        walk = ddim(diffusion, model, shape, steps=times, eta=eta, **options)
+        walk = ddim(diffusion, ask, shape, steps=times, eta=eta, **options)
     t = first
     for step in walk:
-        yield Frame(t, x, step.x0_hat, step.eps_hat)
+        frame = Frame(t, x, step.x0_hat, step.eps_hat)
+        if labels is None:
+            yield frame
+        else:
+            yield LabelledFrame(*frame, *_apart(model, diffusion, x, t, labels))
         t, x = step.t, step.xt
-    yield Frame(0, x, x, torch.zeros_like(x))
+    none = torch.zeros_like(x)
+    last = Frame(0, x, x, none)
+    yield last if labels is None else LabelledFrame(*last, none, none)
+
+
+def _labels(model: UNet, images: int, label: int | None) -> Tensor | None:
+    """The label of each image; None for a network without classes."""
+    if model.classes is None:
+        if label is not None:
+            raise ValueError(f"a label needs a network with classes, got {label} for one without")
+        return None
+    return torch.full((images,), model.classes - 1 if label is None else label)
+
+
+@torch.no_grad()
+def _apart(
+    model: UNet, diffusion: GaussianDiffusion, x: Tensor, t: int, labels: Tensor
+) -> tuple[Tensor, ...]:
+    """eps_hat of x_t with the labels, and without."""
+    labels = labels.to(device_of(model))
+    twice = torch.cat([labels, torch.full_like(labels, model.classes - 1)])  # type: ignore[operator]
+    said = model(torch.cat([x, x]), torch.full_like(twice, t), labels=twice)
+    if model.learned_variance:
+        said = said.chunk(2, dim=1)[0]
+    return tuple(
+        diffusion.convert(output, x, t, diffusion.objective, "eps") for output in said.chunk(2)
+    )
 
 
 class Sampler(Widget):
@@ -151,7 +202,7 @@ class Sampler(Widget):
         if diffusion.times[-1] != diffusion.T:
             raise ValueError(f"give the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
         self.model, self.diffusion = model, diffusion
-        self._under_way: tuple[str, Iterator[Frame]] | None = None
+        self._under_way: tuple[str, Iterator[Frame | LabelledFrame]] | None = None
         shape = [model.channels, model.size, model.size]
         settings.setdefault("drawing", [-1.0] * math.prod(shape))
         for key, value in (("steps", 50), ("t_start", max(1, diffusion.T // 2))):
@@ -175,7 +226,7 @@ class Sampler(Widget):
             )
         return proposal["value"]
 
-    def walk(self) -> Iterator[Frame]:
+    def walk(self) -> Iterator[Frame | LabelledFrame]:
         """The chain at the present settings, on PyTorch: a frame at each stop, the last at 0."""
         drawing = torch.tensor(self.drawing).view(self._shape) if self.start == "drawing" else None
         settings = {key: getattr(self, key) for key in ("sampler", "steps", "eta", "variance")}
