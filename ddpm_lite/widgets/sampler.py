@@ -181,6 +181,8 @@ class Sampler(Widget):
     _name = traitlets.Unicode().tag(sync=True)  # of what a page without a kernel loads
     _T = traitlets.Int().tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # channels, height, width
+    shipped = "digits"
+    """The weights of the package that are sampled from where no others are given."""
 
     def __init__(
         self,
@@ -193,12 +195,11 @@ class Sampler(Widget):
             raise ValueError(f"a {given} needs its {missing}, got None")
         name = ""
         if model is None or diffusion is None:
-            name, (model, diffusion) = "digits", load("digits")
+            name, (model, diffusion) = self.shipped, load(self.shipped)
             model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         if model.channels not in (1, 3):
             raise ValueError(f"images must have 1 or 3 channels, got {model.channels}")
-        if diffusion.variance == "learned" or diffusion.self_condition or model.classes:
-            raise ValueError("the network must be without learned variance, x0_hat and labels")
+        self._suits(model, diffusion, settings)
         if diffusion.times[-1] != diffusion.T:
             raise ValueError(f"give the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
         self.model, self.diffusion = model, diffusion
@@ -209,6 +210,11 @@ class Sampler(Widget):
             settings.setdefault(key, min(value, diffusion.T))
         super().__init__(_name=name, _T=diffusion.T, _shape=shape, **settings)
         self.on_msg(self._answer)
+
+    def _suits(self, model: UNet, diffusion: GaussianDiffusion, settings: dict[str, Any]) -> None:
+        """Refuse what the chain here does not know."""
+        if diffusion.variance == "learned" or diffusion.self_condition or model.classes:
+            raise ValueError("the network must be without learned variance, x0_hat and labels")
 
     @traitlets.validate("steps", "t_start")
     def _within(self, proposal: Any) -> int:
@@ -228,11 +234,14 @@ class Sampler(Widget):
 
     def walk(self) -> Iterator[Frame | LabelledFrame]:
         """The chain at the present settings, on PyTorch: a frame at each stop, the last at 0."""
+        return self._walk()
+
+    def _walk(self, **asked: Any) -> Iterator[Frame | LabelledFrame]:
         drawing = torch.tensor(self.drawing).view(self._shape) if self.start == "drawing" else None
         settings = {key: getattr(self, key) for key in ("sampler", "steps", "eta", "variance")}
         return walk(
             self.model, self.diffusion, self.images, **settings,
-            clip=self.clip, seed=self.seed, drawing=drawing, t_start=self.t_start,
+            clip=self.clip, seed=self.seed, drawing=drawing, t_start=self.t_start, **asked,
         )  # fmt: skip
 
     def still(self) -> Figure:
@@ -261,8 +270,11 @@ class Sampler(Widget):
             told, data = {"error": f"{type(error).__name__}: {error}"}, []
         self.send(told | {"id": asked["id"]}, data)
 
+    def _asked(self, message: dict[str, Any]) -> Iterator[Frame | LabelledFrame]:
+        return self.walk()
+
     def _begin(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        self._under_way = asked["chain"], self.walk()
+        self._under_way = asked["chain"], self._asked(asked)
         first = self.t_start if self.start == "drawing" else self.diffusion.T
         times = [0, *stops(self.diffusion.T, self.steps, first)][::-1]
         alpha_bar = self.diffusion.schedule.alpha_bar[times].tolist()
