@@ -65,7 +65,7 @@ class Clothes(Sampler):
             settings["label"] = all_names.index(asked)
         if settings.setdefault("images", 1) != 1:
             raise ValueError(f"images must be 1, got {settings['images']}")
-        settings.setdefault("steps", 25)
+        settings.setdefault("steps", 25 if diffusion is None else min(25, diffusion.T))
         super().__init__(model, diffusion, _names=all_names, **settings)
 
     def _suits(self, model: UNet, diffusion: GaussianDiffusion, settings: dict[str, Any]) -> None:
