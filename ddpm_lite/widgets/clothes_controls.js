@@ -37,7 +37,7 @@ export const CLOTHES = {
       "label",
       (model.get("_names") ?? []).map((name, i) => [i, name]),
     );
-    all.scale = slider("Guidance scale", "scale", { min: 0, max: 8, step: 0.5, show: pretty });
+    all.scale = slider("Scale", "scale", { min: 0, max: 8, step: 0.5, show: pretty });
     return all;
   },
   choices: ["label", "sampler", "variance", "clip", "start"],
@@ -45,8 +45,8 @@ export const CLOTHES = {
   panels: [
     ["The picture x_t", "The picture <i>x<sub>t</sub></i>"],
     ["The guess at x_0", "The guess <i>x̂</i><sub>0</sub>"],
-    ["The noise seen with the label", "The noise <i>ε̂</i> seen with the label"],
-    ["The noise seen without it", "The noise <i>ε̂</i> seen without it"],
+    ["The noise seen with the label", "Noise <i>ε̂</i> with the label"],
+    ["The noise seen without it", "Noise <i>ε̂</i> without"],
     ["The difference of the two", `Their difference, ${LOUDER} times`],
   ],
   pictures,
