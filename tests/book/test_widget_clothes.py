@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
 from ddpm_lite import load
@@ -14,6 +15,7 @@ from ddpm_lite.widgets import Clothes
 from ddpm_lite.widgets.sampler import LabelledFrame, walk
 
 from .conftest import Open, served
+from .test_access import OPTIONS, told
 from .test_policy import POLICY
 from .test_widget_sampler import IN_A_NOTEBOOK
 
@@ -180,6 +182,19 @@ def test_on_a_phone(server: str, visit: Open) -> None:
         assert box is None or control.evaluate(
             "(node) => node.labels?.length || node.textContent.trim()"
         )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_was_drawn(server: str, visit: Open, scheme: str) -> None:
+    page = opened(visit(f"{server}/{PAGE}", scheme=scheme), server)
+    ours(page).locator("[name=start]").select_option("drawing")
+    ours(page).get_by_role("slider", name="Steps").fill("1")
+    ours(page).get_by_role("button", name="Compare").click()
+    until(page, "One start at four scales")
+    asked(page)
+    page.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+    found = Axe().run(page, ".ddpm-clothes", options=OPTIONS).response["violations"]
+    assert not found, "\n".join(map(told, found))
 
 
 class Kernel(Clothes):

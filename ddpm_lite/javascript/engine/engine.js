@@ -6,6 +6,7 @@
 //   await engine.ask({ do: "begin", sampler: "ddim", steps: 50, seed: 0, images: 16, clip: true });
 //   const { frames, done } = await engine.ask({ do: "next", ms: 50 }); // what 50 ms allow
 //
+// A model with classes is asked for one by `label` and `scale`, as in { do: "begin", label: 9, scale: 2 }.
 // The messages and their answers are Begin, Begun, Next and Advanced in chain.js.
 
 import { knownModels } from "../models.js";
