@@ -31,8 +31,7 @@ def bare(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def opened(page: Page, address: str) -> Page:
-    page.goto(f"{address}/{PAGE}")
+def ready(page: Page) -> Page:
     page.locator(".ddpm-clothes").wait_for()
     return page
 
@@ -92,7 +91,7 @@ def frames(**settings: Any) -> list[LabelledFrame]:
 
 def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
     """Through button, script, worker, WebAssembly and canvas; as a file too."""
-    page = opened(visit(f"{base}/{PAGE}"), base)
+    page = ready(visit(f"{base}/{PAGE}"))
     asked(page, label=str(BAG), scale="3")
     assert "without WebAssembly" not in until(page, "Done: 1 image in 5 steps in your browser, ")
     expected = frames(steps=5, label=BAG, scale=3.0)
@@ -112,7 +111,7 @@ def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
 
 
 def test_the_same_start_at_four_scales(base: str, visit: Open) -> None:
-    page = opened(visit(f"{base}/{PAGE}"), base)
+    page = ready(visit(f"{base}/{PAGE}"))
     ours(page).get_by_role("slider", name="Steps").fill("2")
     ours(page).get_by_role("button", name="Compare scales 0, 1, 2, 4").click()
     assert "asked for: Ankle boot" in until(page, "One start at four scales")
@@ -126,7 +125,7 @@ def test_the_same_start_at_four_scales(base: str, visit: Open) -> None:
 
 def test_a_drawing_comes_back_as_what_was_asked_for(server: str, visit: Open) -> None:
     """Drawn by keys, noised to t = 600, and brought back: what Python brings back."""
-    page = opened(visit(f"{server}/{PAGE}"), server)
+    page = ready(visit(f"{server}/{PAGE}"))
     ours(page).locator("[name=start]").select_option("drawing")
     pad = ours(page).get_by_role("application")
     pad.focus()
@@ -144,12 +143,13 @@ def test_a_drawing_comes_back_as_what_was_asked_for(server: str, visit: Open) ->
 
 
 def test_the_network_is_loaded_once_and_when_asked_for(server: str, visit: Open) -> None:
-    """In a worker's hands: the page itself never has the chain."""
+    """As one script, of which another chain is drawn as well."""
     page = visit(f"{server}/{PAGE}")
     loaded: list[int] = []
     page.on("response", lambda r: "models/" in r.url and loaded.append(len(r.body())))
-    opened(page, server)
+    ready(page)
     page.wait_for_load_state("networkidle")
+    assert not page.evaluate("'ddpmModels' in window")
     assert not loaded
     asked(page)
     ours(page).get_by_role("button", name="New noise").click()
@@ -163,7 +163,8 @@ def test_under_a_policy_without_webassembly_it_draws_the_same(site: Any, bare: P
     drawn = []
     for policy, slower in ((POLICY, False), (POLICY.replace(" 'wasm-unsafe-eval'", ""), True)):
         with served(site, policy) as address:
-            opened(bare, address)
+            bare.goto(f"{address}/{PAGE}")
+            ready(bare)
             asked(bare, label=str(BAG))
             said = until(bare, "Done: 1 image in 5 steps in your browser")
             assert ("without WebAssembly, which this page may not use" in said) == slower
@@ -173,7 +174,7 @@ def test_under_a_policy_without_webassembly_it_draws_the_same(site: Any, bare: P
 
 def test_on_a_phone(server: str, visit: Open) -> None:
     page = visit(f"{server}/{PAGE}", width=390, scheme="dark", has_touch=True, is_mobile=True)
-    opened(page, server)
+    ready(page)
     ours(page).locator("[name=start]").select_option("drawing")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for control in ours(page).locator("button, select, input").all():
@@ -186,7 +187,7 @@ def test_on_a_phone(server: str, visit: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_what_was_drawn(server: str, visit: Open, scheme: str) -> None:
-    page = opened(visit(f"{server}/{PAGE}", scheme=scheme), server)
+    page = ready(visit(f"{server}/{PAGE}", scheme=scheme))
     ours(page).locator("[name=start]").select_option("drawing")
     ours(page).get_by_role("slider", name="Steps").fill("1")
     ours(page).get_by_role("button", name="Compare").click()
@@ -209,7 +210,7 @@ class Kernel(Clothes):
 
 
 def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:
-    page = opened(visit(f"{server}/{PAGE}"), server)
+    page = ready(visit(f"{server}/{PAGE}"))
     kernel = Kernel(steps=2, seed=3, label="Bag")
     page.expose_function("kernel", kernel.answer)
     page.evaluate(IN_A_NOTEBOOK, {"steps": 2, "seed": 3, "label": BAG})
