@@ -1,14 +1,15 @@
-"""The digits network in a browser: what is downloaded, how long it takes, and what it draws.
+"""The exported networks in a browser: what is downloaded, how long it takes, and what it draws.
 
     python benchmarks/browser.py [samples]
 
-Puts the exported script on an empty page of headless Chromium. Times are medians of 7 rounds. With
-a number of samples, 749 say, it draws as many there by DDIM in 50 steps, and as many by PyTorch
-from the same noise and from five other seeds, and prints the Fréchet distance of each to as many
-training digits. The browser then works for minutes.
+Puts the exported scripts on an empty page of headless Chromium, without a GPU. Times are medians of
+7 rounds. With a number of samples, 749 say, it draws as many digits there by DDIM in 50 steps, and
+as many by PyTorch from the same noise and from five other seeds, and prints the Fréchet distance of
+each to as many training digits. The browser then works for minutes.
 """
 
 import gzip
+import os
 import platform
 import shutil
 import statistics
@@ -16,7 +17,7 @@ import sys
 from typing import Any
 
 import torch
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from ddpm_lite import digits, load
 from ddpm_lite.quality.classifier import load_classifier
@@ -26,24 +27,36 @@ from ddpm_lite.widgets.sampler import walk
 
 ROUNDS = 7
 STEPS = 50
-# Milliseconds to read the script, to start a worker and begin, to take the first step, and in all.
-DRAW = """async ([script, options]) => {
-  delete globalThis.ddpmModels;
+# Milliseconds to read the script, to start a worker and begin, to take the first step, and in all;
+# then the longest task that the page itself had.
+DRAW = """async ([name, script, how, options]) => {
+  let longest = 0;
+  const watch = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) longest = Math.max(longest, duration);
+  });
+  watch.observe({ type: "longtask" });
   const marks = [performance.now()];
-  (0, eval)(script);
+  if (script) {
+    const node = document.createElement("script");
+    node.src = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    await new Promise((loaded) => { node.onload = loaded; document.head.append(node); });
+  }
   marks.push(performance.now());
-  const engine = ddpmModels.digits.start();
-  await engine.ask({ do: "begin", sampler: "ddim", clip: true, ...options });
+  const engine = ddpmModels[name].start(how);
+  const { fast } = await engine.ask({ do: "begin", sampler: "ddim", clip: true, ...options });
+  if (fast !== how.fast) throw new Error(`asked for fast = ${how.fast}, got ${fast}`);
   marks.push(performance.now());
   let end;
   for (let done = false; !done; ) {
     const reply = await engine.ask({ do: "next", ms: marks.length > 3 ? 50 : 0 });
     if (marks.length === 3) marks.push(performance.now());
     [done, end] = [reply.done, reply.frames.at(-1).data];
+    await new Promise((resolve) => setTimeout(resolve)); // as a page that shows each answer
   }
   marks.push(performance.now());
   engine.stop();
-  return [marks.map((mark) => mark - marks[0]), [...end.subarray(0, end.length / 3)]];
+  watch.disconnect();
+  return [[...marks.map((mark) => mark - marks[0]), longest], [...end]];
 }"""
 
 
@@ -51,33 +64,52 @@ def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("needs Chromium: apt-get install chromium")
-    network, diffusion = load("digits")
-    script = browser_script(network, diffusion, "digits")
-    for name, text in (("the exported script", script), ("of it the runner", runner())):
-        packed = len(gzip.compress(text.encode(), 6))
-        print(f"{name}: {len(text.encode()):,} bytes, {packed:,} gzipped")
+    packed = len(gzip.compress(runner().encode(), 6))
+    print(f"the runner: {len(runner().encode()):,} bytes, {packed:,} gzipped")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page()
         page.set_default_timeout(0)
-
-        def draw(**options: Any) -> Any:
-            return page.evaluate(DRAW, [script, {"steps": STEPS, "images": 1, "seed": 0} | options])
-
-        rounds = [draw(seed=seed)[0] for seed in range(ROUNDS + 1)][1:]
-        read, begun, first, all_ = (statistics.median(r[i] for r in rounds) for i in (1, 2, 3, 4))
-        print(f"script read after {read:.0f} ms, the worker ready after {begun:.0f}")
-        print(f"first step after {first:.0f} ms, a {STEPS}-step digit after {all_:.0f}")
-        low, high = (pick(r[4] for r in rounds) for pick in (min, max))
-        print(f"  ({low:.0f} to {high:.0f}; a step {(all_ - first) / (STEPS - 1):.1f} ms)")
+        for name, options in (
+            ("digits", {"steps": STEPS}),
+            ("fashion", {"steps": 25, "label": 9, "scale": 2.0}),
+        ):
+            time(page, name, browser_script(*load(name), name), options)
         if len(sys.argv) > 1:
             count = int(sys.argv[1])
-            drawn = torch.tensor(draw(images=count)[1]).view(count, 1, 8, 8)
-            compare(drawn, count)
-        print(f"{platform.machine()}, Chromium {browser.version}, {ROUNDS} rounds")
+            drawn = draw(page, "digits", "", True, {"steps": STEPS, "images": count, "seed": 0})[1]
+            compare(torch.tensor(drawn[: 64 * count]).view(count, 1, 8, 8), count)
+        load_ = " ".join(f"{x:.1f}" for x in os.getloadavg())
+        print(f"{platform.machine()}, {os.cpu_count()} cores, load {load_}, ", end="")
+        print(f"Chromium {browser.version}, {ROUNDS} rounds")
         browser.close()
+
+
+def draw(page: Page, name: str, script: str, fast: bool, options: dict[str, Any]) -> Any:
+    return page.evaluate(DRAW, [name, script, {"fast": fast}, {"images": 1} | options])
+
+
+def time(page: Page, name: str, script: str, options: dict[str, Any]) -> None:
+    size, packed = len(script.encode()), len(gzip.compress(script.encode(), 6))
+    print(f"{name}, {options}: {size:,} bytes, {packed:,} gzipped")
+    for fast in (True, False):
+        rounds = []
+        for seed in range(ROUNDS + 1):
+            page.goto("about:blank")  # a page that has not loaded it
+            rounds.append(draw(page, name, script, fast, options | {"seed": seed})[0])
+        read, begun, first, all_, longest = zip(*[r[1:] for r in rounds[1:]], strict=True)
+        middle = statistics.median
+        print(f"  {'WebAssembly' if fast else 'JavaScript alone'}: ", end="")
+        print(
+            f"read after {middle(read):.0f} ms, the worker ready after {middle(begun):.0f}, ",
+            end="",
+        )
+        print(f"the first step after {middle(first):.0f}, the picture after {middle(all_):.0f}")
+        pace = (middle(all_) - middle(first)) / (options["steps"] - 1)
+        print(f"    ({min(all_):.0f} to {max(all_):.0f}; a step {pace:.1f} ms; ", end="")
+        print(f"the page's longest task {max(longest):.0f} ms, 0 if none took 50)")
 
 
 def compare(drawn: torch.Tensor, count: int) -> None:

@@ -989,6 +989,10 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ('not in (None, network.channels):', "not in (None, 1, 2, network.channels):"),
         ("page_name = _quoted(name)", "page_name = json.dumps(name)"),
         ('"variance": diffusion.variance,', '"variance": "beta",'),
+        ('"objective": diffusion.objective,', '"objective": "eps",'),
+        ('"classes": network.classes,', '"classes": 10,'),
+        ("if has != asked:", "if False:"),
+        ("if network.classes and network.self_condition:", "if False:"),
         ("name or Path(source).stem)", "Path(source).stem)"),
     ],
     "guidance": [

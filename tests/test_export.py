@@ -91,13 +91,24 @@ def test_float16_weights_are_what_the_script_holds() -> None:
 def test_the_digits_fit_in_a_megabyte(tmp_path: Path) -> None:
     out = tmp_path / "models" / "digits.js"
     size = export_model("digits", out)
-    assert size == out.stat().st_size < 1_000_000
+    assert size == out.stat().st_size < 2**20
     name, model = held(out.read_text())
     assert name == "digits"
     count = sum(p.numel() for p in load("digits")[0].parameters())
     assert len(base64.b64decode(model["weights"])) == 2 * count
     assert [path.name for path in out.parent.iterdir()] == ["digits.js"]  # nothing left aside
     assert "</script" not in out.read_text()
+
+
+def test_the_clothes_fit_in_three_megabytes(tmp_path: Path) -> None:
+    """In one request, and with what the engine is to know of them."""
+    out = tmp_path / "fashion.js"
+    assert export_model("fashion", out) < 3_000_000
+    _, model = held(out.read_text())
+    known = {key: model[key] for key in ("variance", "objective", "classes", "self_condition")}
+    assert known == {
+        "variance": "beta", "objective": "v", "classes": 11, "self_condition": False,
+    }  # fmt: skip
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,20 +128,24 @@ def test_what_the_runner_does_not_know_is_refused() -> None:
         ({"block": "convnext"}, "block must be 'resnet', got 'convnext'"),
         ({"linear_attention": (4,)}, r"linear_attention must be \(\), got \(4,\)"),
         ({"time": "learned"}, "time must be 'sinusoidal', got 'learned'"),
-        ({"self_condition": True}, "network's self_condition must be False, got True"),
-        ({"learned_variance": True}, "learned_variance must be False, got True"),
-        ({"classes": 10}, "classes must be None, got 10"),
+        ({"self_condition": True}, "self_condition must be False as the diffusion's, got True"),
+        ({"learned_variance": True}, "learned_variance must be False as the diffusion's, got True"),
+        ({"self_condition": True, "classes": 3}, "must be False as the diffusion's, got True"),
     ):
         with pytest.raises(ValueError, match=says):
             browser_script(UNet(8, 1, 8, **setting), DIFFUSION, "x")
     schedule = DIFFUSION.schedule
     for other, says in (
-        (GaussianDiffusion(schedule, "x0"), "objective must be 'eps', got 'x0'"),
-        (GaussianDiffusion(schedule, "eps", "learned"), "got 'learned'"),
+        (GaussianDiffusion(schedule, "mu"), "objective must be 'eps' or 'x0' or 'v', got 'mu'"),
+        (GaussianDiffusion(schedule, "eps", "learned"), "must be True as the diffusion's, got Fa"),
+        (GaussianDiffusion(schedule, self_condition=True), "must be True as the diffusion's, got"),
         (DIFFUSION.subsequence([2, 5]), "the whole chain, not 2 of 5"),
     ):
         with pytest.raises(ValueError, match=says):
             browser_script(UNet(8, 1, 8), other, "x")
+    both = UNet(8, 1, 8, classes=3, self_condition=True)
+    with pytest.raises(ValueError, match="may have classes or self_condition, got both"):
+        browser_script(both, GaussianDiffusion(schedule, self_condition=True), "x")
     large = UNet(8, 1, 8)
     with torch.no_grad():
         large.conv_in.bias[0] = 1e6

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ddpm_lite import GaussianDiffusion, UNet, ddim, linear_schedule, sample, spaced_times
+from ddpm_lite.guidance import guided
 from ddpm_lite.images.grids import grid
 from ddpm_lite.widgets import Sampler
-from ddpm_lite.widgets.sampler import step_noise, stops, walk
+from ddpm_lite.widgets.sampler import LabelledFrame, step_noise, stops, walk
 
 DIFFUSION = GaussianDiffusion(linear_schedule(20, 0.01, 0.3))
 SHAPE = (3, 1, 4, 4)
@@ -94,6 +95,36 @@ def test_a_drawing_is_noised_and_denoised_from_there(model: UNet) -> None:
     assert_close(frames[0].xt, expected)
     options = {"steps": spaced_times(13, 7), "start": expected}
     assert_close(frames[-1].xt, sample(DIFFUSION, model, SHAPE, ddim, **options))
+
+
+def test_a_label_is_asked_for_with_guidance() -> None:
+    torch.manual_seed(0)
+    network = UNet(4, 1, 8, (1,), blocks=1, classes=3).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    diffusion = GaussianDiffusion(DIFFUSION.schedule, "v")
+    frames = list(walk(network, diffusion, 3, steps=10, seed=2, label=1, scale=3.0))
+    start, labels = step_noise(2, 0, SHAPE).float(), torch.tensor([1, 1, 1])
+    model = guided(network, labels, 3.0)
+    assert_close(frames[-1].xt, sample(diffusion, model, SHAPE, ddim, steps=10, start=start))
+    for frame in frames[:-1]:
+        assert isinstance(frame, LabelledFrame)
+        t = torch.full((3,), frame.t)
+        for eps, which in ((frame.eps_label, labels), (frame.eps_none, torch.full((3,), 2))):
+            with torch.no_grad():
+                v = network(frame.xt, t, labels=which)
+            kept = diffusion.schedule.alpha_bar[frame.t].item()
+            assert_close(eps, (1 - kept) ** 0.5 * frame.xt + kept**0.5 * v)
+        assert (frame.eps_label - frame.eps_none).abs().max() > 0.01
+    ignored = list(walk(network, diffusion, 3, steps=10, seed=2, label=1, scale=0.0))
+    unlabelled = list(walk(network, diffusion, 3, steps=10, seed=2))
+    assert_close(ignored[-1].xt, unlabelled[-1].xt)
+    assert (ignored[-1].xt - frames[-1].xt).abs().max() > 0.01
+
+
+def test_a_label_needs_classes(model: UNet) -> None:
+    with pytest.raises(ValueError, match="a label needs a network with classes, got 1"):
+        next(walk(model, DIFFUSION, 1, steps=5, label=1))
 
 
 @pytest.mark.parametrize("first", [1, 499, 500, 1000])

@@ -94,10 +94,11 @@ def copy_mathjax(app: Sphinx) -> None:
 
 
 def export_models(app: Sphinx) -> None:
-    """Put the network that widgets run in the browser where they load it from, on request."""
+    """Put the networks that widgets run in the browser where they load them from, on request."""
     from ddpm_lite.runs.export import export_model
 
-    export_model("digits", Path(app.outdir) / "_static/models/digits.js")
+    for name in ("digits", "fashion"):
+        export_model(name, Path(app.outdir) / f"_static/models/{name}.js")
 
 
 def markdown_in_docstrings(

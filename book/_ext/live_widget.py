@@ -1,6 +1,8 @@
 """A widget of the package on a page of prose, where no cell can make one."""
 
 import json
+import os
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -12,7 +14,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 class LiveWidget(SphinxDirective):
     """The place of a widget; its argument names the class, its text is the still's alternative.
 
-    The page gets what MyST-NB would embed for a cell, so that the same host runs it.
+    The page gets what MyST-NB would embed for a cell, so that the same host runs it, and the still
+    as a figure beside it, for print and where there are no scripts.
     """
 
     required_arguments = 1
@@ -32,13 +35,21 @@ class LiveWidget(SphinxDirective):
             .replace("</", "<\\/")
             for part in (data["manager_state"], data["view_specs"][0])
         )
-        still = plots.svg(widget.still)
-        still = still[still.index("<svg") :]
-        alt = " ".join(self.content)
-        html = (
-            f'<script type="{STATE}">{state}</script>\n'
-            '<div class="cell_output live-widget">'
-            f'<script type="{VIEW}">{view}</script>'
-            f'<noscript><div role="img" aria-label="{alt}">{still}</div></noscript></div>'
+        html = f'<script type="{STATE}">{state}</script>\n<script type="{VIEW}">{view}</script>'
+        still = nodes.image(
+            uri=self._drawn(own, plots.svg(widget.still)),
+            alt=" ".join(self.content),
         )
-        return [nodes.raw("", html, format="html")]
+        place = nodes.container(classes=["cell_output", "live-widget"])
+        place += nodes.raw("", html, format="html")
+        place += nodes.container("", still, classes=["widget-still"])
+        return [place]
+
+    def _drawn(self, name: str, svg: str) -> str:
+        """Put a picture where those of cells are, and say how this page gets there."""
+        env = self.state.document.settings.env
+        folder = Path(env.app.outdir).parent / "jupyter_execute"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.svg").write_text(svg)
+        page = Path(env.doc2path(env.docname)).parent
+        return Path(os.path.relpath(folder / f"{name}.svg", page)).as_posix()

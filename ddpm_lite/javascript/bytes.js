@@ -16,7 +16,10 @@ export function unpack(bytes, limit) {
 
 /** @type {(base64: string) => ArrayBuffer} */
 export function decoded(base64) {
-  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes.buffer;
 }
 
 /** A sixteen-bit float: sign, five bits of exponent, ten of fraction.

@@ -163,7 +163,7 @@ export function posteriorAt({ beta, alphaBar }, t) {
  * @property {Float64Array} eps the noise that goes with it
  * @property {number} now
  * @property {number} before
- * @property {number} sigma2
+ * @property {number | Float64Array} sigma2
  * @property {Float64Array | null} z
  */
 
@@ -172,12 +172,13 @@ export function posteriorAt({ beta, alphaBar }, t) {
  */
 export function ddpmStep({ xt, x0, now, before, sigma2, z }) {
   const { ofX0, ofXt } = posterior(1 - now / before, now, before);
-  const sigma = Math.sqrt(sigma2);
-  return x0.map((v, i) => ofX0 * v + ofXt * xt[i] + (z ? sigma * z[i] : 0));
+  /** @param {number} i */
+  const sigma = (i) => Math.sqrt(typeof sigma2 === "number" ? sigma2 : sigma2[i]);
+  return x0.map((v, i) => ofX0 * v + ofXt * xt[i] + (z ? sigma(i) * z[i] : 0));
 }
 
-/** One step of DDIM. Twin: ddpm_lite.samplers.
- * @type {(step: Step) => Float64Array}
+/** One step of DDIM, whose variance is one for all pixels. Twin: ddpm_lite.samplers.
+ * @type {(step: Step & { sigma2: number }) => Float64Array}
  */
 export function ddimStep({ x0, eps, before, sigma2, z }) {
   const [signal, sigma] = [Math.sqrt(before), Math.sqrt(sigma2)];

@@ -5,8 +5,10 @@ a page opened as a file may neither fetch nor import its neighbours. Weights are
 in base64, the betas in full. The network, the chain and a worker are in `javascript/engine/`.
 
 It is written by hand because of what a reader waits for. Gzipped, as servers send it, the runner is
-6 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. The digits
-network is small enough for plain JavaScript: `benchmarks/browser.py` measures size and time.
+10 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. Products of
+matrices run in WebAssembly, four numbers at a time; `kernel.js` is its source, and the bytes are
+made from it in the browser. Where a page's policy forbids that, JavaScript alone does the same:
+`benchmarks/browser.py` measures size and time of both.
 """
 
 import base64
@@ -32,10 +34,9 @@ USE = """// A trained network. Load this by a script element, on any page; it ne
 """
 # What the runner knows. Width, levels, blocks and heads are free: it reads them off the weights.
 NETWORK = {
-    "wiring": "paper", "block": "resnet", "linear_attention": (), "time": "sinusoidal",
-    "self_condition": False, "learned_variance": False, "classes": None,
+    "wiring": ("paper",), "block": ("resnet",), "linear_attention": ((),), "time": ("sinusoidal",),
 }  # fmt: skip
-DIFFUSION = {"objective": "eps", "self_condition": False}
+DIFFUSION = {"objective": ("eps", "x0", "v")}
 
 
 def export_model(source: str | Path, out: Path, name: str | None = None) -> int:
@@ -60,31 +61,17 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
     """The script that makes `ddpmModels[name]` known to a page: runner, weights and schedule.
 
     Args:
-        network: with the paper's wiring; its weights are rounded to float16.
-        diffusion: the whole chain, of an eps-network. The page's DDPM draws with its variance,
-            unless it asks for another.
+        network: with the paper's wiring, labels, self-conditioning and a learned variance as it
+            has them; its weights are rounded to float16.
+        diffusion: the whole chain, of eps, x0 or v. The page's DDPM draws with its variance, unless
+            it asks for another.
         name: any string.
 
     Raises:
-        ValueError: a network or a diffusion of a kind that the runner does not know, a shortened
-            chain, or a weight that float16 cannot hold.
+        ValueError: a network or a diffusion of a kind that the runner does not know, two that do
+            not belong together, a shortened chain, or a weight that float16 cannot hold.
     """
-    for what, config, known in (
-        ("network", network.config, NETWORK),
-        ("diffusion", diffusion.config, DIFFUSION),
-    ):
-        for key, expected in known.items():
-            if config[key] != expected:
-                raise ValueError(f"the {what}'s {key} must be {expected!r}, got {config[key]!r}")
-    if network.config["out_channels"] not in (None, network.channels):
-        raise ValueError(
-            f"the network's out_channels must be those of its images, {network.channels}, got "
-            f"{network.config['out_channels']}"
-        )
-    if diffusion.variance == "learned":
-        raise ValueError("the diffusion's variance must be 'beta' or 'beta_tilde', got 'learned'")
-    if diffusion.times[-1] != diffusion.T:
-        raise ValueError(f"export the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
+    _check(network, diffusion)
     tensors, weights = [], b""
     for key, value in network.state_dict().items():
         short = value.detach().cpu().half()
@@ -94,11 +81,46 @@ def browser_script(network: UNet, diffusion: GaussianDiffusion, name: str) -> st
         weights += short.numpy().astype("<f2").tobytes()
     beta = diffusion.schedule.beta[1:].numpy().astype("<f8").tobytes()
     config = {key: network.config[key] for key in ("size", "channels", "width", "heads")}
-    model: dict[str, Any] = {"config": config, "variance": diffusion.variance, "tensors": tensors}
-    model |= {"beta": _text(beta), "weights": _text(weights)}
+    model = {
+        "config": config,
+        "variance": diffusion.variance,
+        "objective": diffusion.objective,
+        "classes": network.classes,
+        "self_condition": network.self_condition,
+        "tensors": tensors,
+        "beta": _text(beta),
+        "weights": _text(weights),
+    }
     page_name = _quoted(name)
     says = f"program().register({page_name}, {_quoted(model)}, program);"
     return USE.format(name=page_name) + f"(() => {{\n{runner()}\n{says}\n}})();\n"
+
+
+def _check(network: UNet, diffusion: GaussianDiffusion) -> None:
+    """Refuse what the runner does not know, and by its name."""
+    for what, config, known in (
+        ("network", network.config, NETWORK),
+        ("diffusion", diffusion.config, DIFFUSION),
+    ):
+        for key, allowed in known.items():
+            if config[key] not in allowed:
+                expected = " or ".join(map(repr, allowed))
+                raise ValueError(f"the {what}'s {key} must be {expected}, got {config[key]!r}")
+    if network.config["out_channels"] not in (None, network.channels):
+        raise ValueError(
+            f"the network's out_channels must be those of its images, {network.channels}, got "
+            f"{network.config['out_channels']}"
+        )
+    for key, has, asked in (
+        ("self_condition", network.self_condition, diffusion.self_condition),
+        ("learned_variance", network.learned_variance, diffusion.variance == "learned"),
+    ):
+        if has != asked:
+            raise ValueError(f"the network's {key} must be {asked} as the diffusion's, got {has}")
+    if network.classes and network.self_condition:
+        raise ValueError("the network may have classes or self_condition, got both")
+    if diffusion.times[-1] != diffusion.T:
+        raise ValueError(f"export the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
 
 
 def runner() -> str:

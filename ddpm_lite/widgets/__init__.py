@@ -3,6 +3,7 @@
 from ddpm_lite.widgets.base import Widget
 from ddpm_lite.widgets.bound import Bound
 from ddpm_lite.widgets.chain import ReverseChain
+from ddpm_lite.widgets.clothes import Clothes
 from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.denoising import Denoising
 from ddpm_lite.widgets.forward import ForwardProcess
@@ -16,6 +17,7 @@ from ddpm_lite.widgets.training import Training
 
 __all__ = [
     "Bound",
+    "Clothes",
     "Decoder",
     "Denoising",
     "ForwardProcess",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ddpm_lite import plots
 from ddpm_lite.diffusion import GaussianDiffusion, Variance, device_of
+from ddpm_lite.guidance import guided
 from ddpm_lite.images.grids import grid
 from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.samplers import ddim, ddpm
@@ -32,6 +33,20 @@ class Frame(NamedTuple):
     xt: Float[Tensor, "B C H W"]
     x0_hat: Float[Tensor, "B C H W"]
     eps_hat: Float[Tensor, "B C H W"]
+
+
+class LabelledFrame(NamedTuple):
+    """The same of a network with classes, and the noise that it sees with the label and without.
+
+    Neither of the two is clipped.
+    """
+
+    t: int
+    xt: Float[Tensor, "B C H W"]
+    x0_hat: Float[Tensor, "B C H W"]
+    eps_hat: Float[Tensor, "B C H W"]
+    eps_label: Float[Tensor, "B C H W"]
+    eps_none: Float[Tensor, "B C H W"]
 
 
 def step_noise(seed: int, i: int, shape: tuple[int, ...]) -> Float[Tensor, "*D"]:
@@ -58,17 +73,21 @@ def walk(
     seed: int = 0,
     drawing: Float[Tensor, "C H W"] | None = None,
     t_start: int | None = None,
-) -> Iterator[Frame]:
+    label: int | None = None,
+    scale: float = 1.0,
+) -> Iterator[Frame | LabelledFrame]:
     """`ddpm` or `ddim` with the browser's noise and every eps_hat; the last frame is at t = 0.
 
     Args:
-        model: a `UNet`, on the device where sampling is to happen.
+        model: a `UNet`, on the device where sampling is to happen; with classes, the frames are
+            `LabelledFrame`s.
         diffusion: with the whole chain.
         images: how many chains, each with its own noise.
         sampler, steps, eta, variance, clip: as for the samplers; "ddpm" too takes `steps`.
         seed: of all the noise.
         drawing: in [-1, 1]; noised to t_start, it is where the chains begin.
         t_start: in 1..T.
+        label, scale: of a network with classes, as for `guided`; the last class when not given.
     """
     shape = (images, model.channels, model.size, model.size)
     first = diffusion.T if drawing is None or t_start is None else t_start
@@ -79,20 +98,52 @@ def walk(
     def noise(t: int) -> Tensor:
         return step_noise(seed, number[t], shape).to(device_of(model), torch.float32)
 
+    labels = _labels(model, images, label)
+    ask = model if labels is None else guided(model, labels, scale)
     x = noise(first)
     if drawing is not None:
         x = diffusion.q_sample(drawing.to(x).expand(shape), first, x)
     options: dict[str, Any] = {"clip": clip, "start": x, "t_start": first, "noise": noise}
     if sampler == "ddpm":
         chain = replace(diffusion, variance=variance).subsequence(times)
-        walk = ddpm(chain, model, shape, **options)
+        walk = ddpm(chain, ask, shape, **options)
     else:
-        walk = ddim(diffusion, model, shape, steps=times, eta=eta, **options)
+        walk = ddim(diffusion, ask, shape, steps=times, eta=eta, **options)
     t = first
     for step in walk:
-        yield Frame(t, x, step.x0_hat, step.eps_hat)
+        frame = Frame(t, x, step.x0_hat, step.eps_hat)
+        if labels is None:
+            yield frame
+        else:
+            yield LabelledFrame(*frame, *_apart(model, diffusion, x, t, labels))
         t, x = step.t, step.xt
-    yield Frame(0, x, x, torch.zeros_like(x))
+    none = torch.zeros_like(x)
+    last = Frame(0, x, x, none)
+    yield last if labels is None else LabelledFrame(*last, none, none)
+
+
+def _labels(model: UNet, images: int, label: int | None) -> Tensor | None:
+    """The label of each image; None for a network without classes."""
+    if model.classes is None:
+        if label is not None:
+            raise ValueError(f"a label needs a network with classes, got {label} for one without")
+        return None
+    return torch.full((images,), model.classes - 1 if label is None else label)
+
+
+@torch.no_grad()
+def _apart(
+    model: UNet, diffusion: GaussianDiffusion, x: Tensor, t: int, labels: Tensor
+) -> tuple[Tensor, ...]:
+    """eps_hat of x_t with the labels, and without."""
+    labels = labels.to(device_of(model))
+    twice = torch.cat([labels, torch.full_like(labels, model.classes - 1)])  # type: ignore[operator]
+    said = model(torch.cat([x, x]), torch.full_like(twice, t), labels=twice)
+    if model.learned_variance:
+        said = said.chunk(2, dim=1)[0]
+    return tuple(
+        diffusion.convert(output, x, t, diffusion.objective, "eps") for output in said.chunk(2)
+    )
 
 
 class Sampler(Widget):
@@ -130,6 +181,8 @@ class Sampler(Widget):
     _name = traitlets.Unicode().tag(sync=True)  # of what a page without a kernel loads
     _T = traitlets.Int().tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # channels, height, width
+    shipped = "digits"
+    """The weights of the package that are sampled from where no others are given."""
 
     def __init__(
         self,
@@ -142,22 +195,26 @@ class Sampler(Widget):
             raise ValueError(f"a {given} needs its {missing}, got None")
         name = ""
         if model is None or diffusion is None:
-            name, (model, diffusion) = "digits", load("digits")
+            name, (model, diffusion) = self.shipped, load(self.shipped)
             model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         if model.channels not in (1, 3):
             raise ValueError(f"images must have 1 or 3 channels, got {model.channels}")
-        if diffusion.variance == "learned" or diffusion.self_condition or model.classes:
-            raise ValueError("the network must be without learned variance, x0_hat and labels")
+        self._suits(model, diffusion, settings)
         if diffusion.times[-1] != diffusion.T:
             raise ValueError(f"give the whole chain, not {diffusion.T} of {diffusion.times[-1]}")
         self.model, self.diffusion = model, diffusion
-        self._under_way: tuple[str, Iterator[Frame]] | None = None
+        self._under_way: tuple[str, Iterator[Frame | LabelledFrame]] | None = None
         shape = [model.channels, model.size, model.size]
         settings.setdefault("drawing", [-1.0] * math.prod(shape))
         for key, value in (("steps", 50), ("t_start", max(1, diffusion.T // 2))):
             settings.setdefault(key, min(value, diffusion.T))
         super().__init__(_name=name, _T=diffusion.T, _shape=shape, **settings)
         self.on_msg(self._answer)
+
+    def _suits(self, model: UNet, diffusion: GaussianDiffusion, settings: dict[str, Any]) -> None:
+        """Refuse what the chain here does not know."""
+        if diffusion.variance == "learned" or diffusion.self_condition or model.classes:
+            raise ValueError("the network must be without learned variance, x0_hat and labels")
 
     @traitlets.validate("steps", "t_start")
     def _within(self, proposal: Any) -> int:
@@ -175,13 +232,16 @@ class Sampler(Widget):
             )
         return proposal["value"]
 
-    def walk(self) -> Iterator[Frame]:
+    def walk(self) -> Iterator[Frame | LabelledFrame]:
         """The chain at the present settings, on PyTorch: a frame at each stop, the last at 0."""
+        return self._walk()
+
+    def _walk(self, **asked: Any) -> Iterator[Frame | LabelledFrame]:
         drawing = torch.tensor(self.drawing).view(self._shape) if self.start == "drawing" else None
         settings = {key: getattr(self, key) for key in ("sampler", "steps", "eta", "variance")}
         return walk(
             self.model, self.diffusion, self.images, **settings,
-            clip=self.clip, seed=self.seed, drawing=drawing, t_start=self.t_start,
+            clip=self.clip, seed=self.seed, drawing=drawing, t_start=self.t_start, **asked,
         )  # fmt: skip
 
     def still(self) -> Figure:
@@ -210,8 +270,11 @@ class Sampler(Widget):
             told, data = {"error": f"{type(error).__name__}: {error}"}, []
         self.send(told | {"id": asked["id"]}, data)
 
+    def _asked(self, message: dict[str, Any]) -> Iterator[Frame | LabelledFrame]:
+        return self.walk()
+
     def _begin(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        self._under_way = asked["chain"], self.walk()
+        self._under_way = asked["chain"], self._asked(asked)
         first = self.t_start if self.start == "drawing" else self.diffusion.T
         times = [0, *stops(self.diffusion.T, self.steps, first)][::-1]
         alpha_bar = self.diffusion.schedule.alpha_bar[times].tolist()

@@ -23,7 +23,17 @@ import { clamp } from "../javascript/mathematics.js";
  */
 
 /** @typedef {{ _name: string, _T: number, _shape: [number, number, number] }} Fixed */
-/** @typedef {Settings & Fixed} Traits */
+/** What only a network with classes has: which of `_names` to ask for, and how loudly.
+ * @typedef {{ label?: number, scale?: number, _names?: string[] }} Asked
+ */
+/** @typedef {Settings & Fixed & Asked} Traits */
+
+/** Each has its row; a kind of sampler may have more.
+ * @typedef {ReturnType<typeof newControls> & {
+ *   label?: Control<number> & { row: HTMLElement },
+ *   scale?: Control<number> & { row: HTMLElement } }}
+ *   Controls
+ */
 
 /** @type {(keyof Settings)[]} */
 export const SETTINGS = [
@@ -56,6 +66,8 @@ export function readSettings(model) {
     images: model.get("images"),
     t_start: model.get("t_start"),
     drawing: model.get("start") === "drawing" ? model.get("drawing") : null,
+    label: model.get("label"),
+    scale: model.get("scale"),
   };
 }
 

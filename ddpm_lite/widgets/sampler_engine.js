@@ -60,7 +60,8 @@ export function fromKernel(model) {
       if (message.do === "begin") chain = id;
       waiting.set(id, { resolve, reject });
       const ms = message.do === "next" ? (message.ms ?? 0) : 0;
-      model.send({ do: message.do, ms, id, chain });
+      const scale = message.do === "begin" ? message.scale : undefined;
+      model.send({ do: message.do, ms, id, chain, scale });
     });
   const stop = () => model.off("msg:custom", hear);
   return { ask: /** @type {Ask} */ (ask), stop, patience: 60, place: "" };

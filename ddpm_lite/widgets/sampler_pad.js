@@ -93,10 +93,11 @@ export class Pad {
    */
   ink(x, y) {
     const { height, width } = this.size;
+    const brush = Math.max(1.4, width / 11); // so many pixels of what is to be filled with a hand
     const lit = this.model.get("drawing").map((before, i) => {
       const [down, right] = [Math.floor(i / width) % height, i % width];
       const far = Math.hypot(right + 0.5 - x, down + 0.5 - y);
-      return Math.max(before, 2 * clamp(1.4 - far, 0, 1) - 1);
+      return Math.max(before, 2 * clamp(brush - far, 0, 1) - 1);
     });
     this.model.set("drawing", lit);
   }

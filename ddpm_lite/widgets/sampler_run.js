@@ -1,6 +1,7 @@
 // A chain that runs when asked, and all that it was, to scrub.
 
 import { pretty } from "../javascript/elements.js";
+import { sleep, visible } from "../javascript/running.js";
 import { readSettings } from "./sampler_controls.js";
 import { fromKernel, fromPage } from "./sampler_engine.js";
 
@@ -12,11 +13,8 @@ import { fromKernel, fromPage } from "./sampler_engine.js";
 
 // Milliseconds of steps for each question, so that pictures come as they go, or seldom to whom
 // motion disturbs.
-const BUDGET = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 50;
+export const BUDGET = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 50;
 const PACE = 400; // milliseconds that a line is lit, line by line
-
-/** @type {(ms: number) => Promise<void>} */
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** @type {(count: number, what: string) => string} */
 const some = (count, what) => `${count} ${what}${count > 1 ? "s" : ""}`;
@@ -74,22 +72,31 @@ export class Run {
     return asked;
   }
 
-  /** Begin chain `mine`; false where it was abandoned on the way.
+  /** Have an engine for chain `mine`; false where it was abandoned on the way.
    * @param {number} mine
    */
-  async begin(mine) {
+  async load(mine) {
     const { model, view } = this;
-    view.complain("");
+    view.complain();
     this.enter("loading");
     if (!this.engine) {
-      view.tell(model.assets ? "Loading the model, 0.7 MB, once." : "Asking the kernel.");
+      const asks = model.assets ? `Loading the model, ${view.kind.weight}, once.` : "";
+      view.tell(asks || "Asking the kernel.");
       const made = model.assets ? await fromPage(model, model.assets) : fromKernel(model);
       if (mine !== this.chain) made.stop();
       else this.engine = made;
     }
-    if (mine !== this.chain) return false;
-    view.light(0);
     model.save_changes();
+    return mine === this.chain;
+  }
+
+  /** Begin chain `mine`; false where it was abandoned on the way.
+   * @param {number} mine
+   */
+  async begin(mine) {
+    if (!(await this.load(mine))) return false;
+    const { model, view } = this;
+    view.light(0);
     const settings = readSettings(model);
     const trip = await this.ask((engine) => engine.ask(settings));
     if (view.slow) await sleep(PACE);
@@ -144,7 +151,7 @@ export class Run {
   fail(error) {
     this.abandon();
     this.stop();
-    this.view.complain(error instanceof Error ? error.message : String(error));
+    this.view.complain(error);
     this.view.say("");
   }
 
@@ -183,7 +190,7 @@ export class Run {
    */
   async turnOf(mine, number) {
     const { view } = this;
-    await this.visible();
+    await visible(this.view.say);
     for (const line of view.slow ? [1, 2] : []) {
       if (number !== this.loop) return;
       view.light(line);
@@ -197,21 +204,13 @@ export class Run {
     await (view.slow ? sleep(PACE) : new Promise(requestAnimationFrame));
   }
 
-  async visible() {
-    while (document.hidden) {
-      this.view.say("Waiting: the page is in the background.");
-      await new Promise((resolve) => {
-        document.addEventListener("visibilitychange", resolve, { once: true });
-      });
-    }
-  }
-
   finish() {
     const { trip, spent, view } = this;
     this.state = "idle";
     view.light(4);
     this.lookAtLast();
-    const where = trip.where ?? this.engine?.place;
+    const slower = trip.fast === false ? " without WebAssembly, which this page may not use," : "";
+    const where = (trip.where ?? this.engine?.place) + slower;
     view.tell(
       `Done: ${some(trip.shape[0], "image")} in ${some(spent.steps, "step")} ${where}, ${pretty(spent.ms / 1000)} seconds, ${pretty(spent.ms / spent.steps)} ms a step. Scrub back to see how.`,
     );

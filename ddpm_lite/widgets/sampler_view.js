@@ -3,22 +3,56 @@
 import { newCanvas, paint } from "../javascript/canvas.js";
 import { button, choice, noiseButton, slider } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
+import { RunningView } from "../javascript/running.js";
 import { linesOf, newControls, x } from "./sampler_controls.js";
 import { Pad } from "./sampler_pad.js";
 
 /** @import { Model } from "../javascript/model.js" */
-/** @import { Traits } from "./sampler_controls.js" */
+/** @import { Controls, Traits } from "./sampler_controls.js" */
 /** @import { Run } from "./sampler_run.js" */
 
 /** @typedef {[count: number, channels: number, height: number, width: number]} Shape */
 
-const NAMES = ["The pictures x_t", "The guesses at x_0", "The noise that the network sees"];
+/** What is shown of a chain, and by which controls it is set.
+ * @typedef {object} Kind
+ * @property {(model: Model<Traits>) => Controls} controls
+ * @property {(keyof Controls)[]} choices
+ * @property {(keyof Controls)[]} sliders
+ * @property {[name: string, caption: string][]} panels each picture for those who do not see it, and
+ *   for those who do, HTML of ours
+ * @property {(data: Float32Array) => Float32Array[]} pictures of a frame, one for each panel
+ * @property {typeof linesOf} lines
+ * @property {string} weight of what is loaded
+ */
+
+/** The parts of a frame.
+ * @type {(data: Float32Array, count: number) => Float32Array[]}
+ */
+export function partsOf(data, count) {
+  const n = data.length / count;
+  return Array.from({ length: count }, (_, i) => data.subarray(i * n, (i + 1) * n));
+}
+
+/** @type {Kind} */
+export const SAMPLER = {
+  controls: newControls,
+  choices: ["sampler", "variance", "clip", "images", "start"],
+  sliders: ["steps", "eta", "t_start"],
+  panels: [
+    ["The pictures x_t", `The picture ${x("<i>t</i>")}`],
+    ["The guesses at x_0", "The guess <i>x̂</i><sub>0</sub>"],
+    ["The noise that the network sees", "The noise <i>ε̂</i> that the network sees"],
+  ],
+  pictures: (data) => partsOf(data, 3),
+  lines: linesOf,
+  weight: "0.7 MB",
+};
 const WORKING = { loading: "Cancel", running: "Pause", paused: "Go on" };
 
 /** Images [B, C, n, n] as one picture, as square as can be, a line between them.
  * @type {(canvas: HTMLCanvasElement, data: ArrayLike<number>, shape: Shape) => void}
  */
-function paintGrid(canvas, data, [count, channels, height, width]) {
+export function paintGrid(canvas, data, [count, channels, height, width]) {
   const columns = Math.max(1, Math.round(Math.sqrt(count)));
   const [W, H] = [columns * (width + 1) - 1, Math.ceil(count / columns) * (height + 1) - 1];
   const pixels = new Float32Array(W * H * channels).fill(-1);
@@ -32,15 +66,18 @@ function paintGrid(canvas, data, [count, channels, height, width]) {
   paint(canvas, pixels, { height: H, width: W, channels });
 }
 
-export class View {
+export class View extends RunningView {
   /**
    * @param {Model<Traits>} model
    * @param {HTMLElement} root
+   * @param {Kind} kind
    */
-  constructor(model, root) {
+  constructor(model, root, kind = SAMPLER) {
+    super(Array.from({ length: 5 }, (_, i) => el(i < 4 ? "li" : "p")));
     this.model = model;
     this.root = root;
-    this.controls = newControls(model);
+    this.kind = kind;
+    this.controls = kind.controls(model);
     this.pace = choice("Pace", "pace", [
       ["fast", "as it comes"],
       ["slow", "line by line"],
@@ -51,9 +88,7 @@ export class View {
     this.back = button("ddpm-back", "Step back");
     this.forward = button("ddpm-forward", "Step forward");
     this.fresh = noiseButton(model);
-    this.fault = el("p", { className: "ddpm-fault", role: "alert", hidden: true });
-    this.canvases = NAMES.map(newCanvas);
-    this.lines = Array.from({ length: 5 }, (_, i) => el(i < 4 ? "li" : "p"));
+    this.canvases = kind.panels.map(newCanvas);
     this.pad = new Pad(model);
     this.layOut();
     this.say = wording(root);
@@ -61,21 +96,19 @@ export class View {
   }
 
   layOut() {
-    const { sampler, variance, clip, images, start, seed, steps, eta, t_start } = this.controls;
-    const [xt, x0, eps] = this.canvases;
-    const choices = [sampler, variance, clip, images, start, this.pace, seed];
+    const { choices, sliders, panels } = this.kind;
+    /** @param {keyof Controls} name */
+    const row = (name) => /** @type {{ row: HTMLElement }} */ (this.controls[name]).row;
     this.stop.row.style.gridColumn = "1 / -1";
     this.root.append(
-      box("ddpm-bar", ...choices.map(({ row }) => row)),
-      box("ddpm-sliders", steps.row, eta.row, t_start.row),
+      box("ddpm-bar", ...choices.map(row), this.pace.row, row("seed")),
+      box("ddpm-sliders", ...sliders.map(row)),
       box("ddpm-bar", this.main, this.back, this.forward, this.fresh),
       this.fault,
       box("ddpm-sliders", this.stop.row),
       box(
         "ddpm-panels",
-        panel(`The picture ${x("<i>t</i>")}`, xt),
-        panel("The guess <i>x̂</i><sub>0</sub>", x0),
-        panel("The noise <i>ε̂</i> that the network sees", eps),
+        ...panels.map(([_, caption], i) => panel(caption, this.canvases[i])),
         box("ddpm-lines", el("ol", {}, ...this.lines.slice(0, 4)), this.lines[4]),
         this.pad.node,
       ),
@@ -104,23 +137,6 @@ export class View {
     this.root.dispatchEvent(new Event("change"));
   }
 
-  /** @param {string} text of what went wrong; none where nothing did */
-  complain(text) {
-    this.fault.textContent = text;
-    this.fault.hidden = !text;
-  }
-
-  /** Light these lines of the algorithm and no others.
-   * @param {number[]} which
-   */
-  light(...which) {
-    for (const [i, line] of this.lines.entries()) {
-      line.classList.toggle("lit", which.includes(i));
-      if (which.includes(i)) line.setAttribute("aria-current", "step");
-      else line.removeAttribute("aria-current");
-    }
-  }
-
   /** What can be pressed, and at which stop we are.
    * @param {Run} run
    */
@@ -141,10 +157,10 @@ export class View {
    */
   show({ frames, shown, trip, spent }) {
     const { t, data } = frames[shown];
-    const n = data.length / 3;
-    for (const [part, canvas] of this.canvases.entries()) {
-      paintGrid(canvas, data.subarray(part * n, (part + 1) * n), trip.shape);
-      describe(canvas, `${NAMES[part]} at t = ${t}, of ${trip.shape[0]}.`);
+    for (const [part, picture] of this.kind.pictures(data).entries()) {
+      const canvas = this.canvases[part];
+      paintGrid(canvas, picture, trip.shape);
+      describe(canvas, `${this.kind.panels[part][0]} at t = ${t}, of ${trip.shape[0]}.`);
     }
     const at = `At t = ${t}, stop ${shown} of ${trip.times.length - 1}`;
     const [signal, noise] = [trip.alphaBar[shown], 1 - trip.alphaBar[shown]].map((v) =>
@@ -167,7 +183,7 @@ export class View {
     controls.t_start.row.hidden = start === "noise";
     this.pad.node.hidden = start === "noise";
     const [clip, variance, eta] = [model.get("clip"), model.get("variance"), model.get("eta")];
-    for (const [i, html] of linesOf({ sampler, start, clip, variance, eta }).entries()) {
+    for (const [i, html] of this.kind.lines({ sampler, start, clip, variance, eta }).entries()) {
       this.lines[i].innerHTML = html;
     }
   }

@@ -1,6 +1,7 @@
 // A training that runs when asked: begun, paused, gone on with, and begun again.
 
 import { pretty } from "../javascript/elements.js";
+import { sleep, visible } from "../javascript/running.js";
 import { pointsOf, readSettings } from "./training_controls.js";
 import { startEngine } from "./training_engine.js";
 
@@ -16,9 +17,6 @@ const [MEASURE, SAMPLE] = CALM ? [2000, 4000] : [350, 800]; // milliseconds betw
 const PACE = 900; // milliseconds that a line is lit, in a turn taken slowly
 const IDLE = "Nothing is trained until you press Train.";
 const SEEN = 24; // points of a batch that are shown
-
-/** @type {(ms: number) => Promise<void>} */
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Run {
   /**
@@ -90,14 +88,14 @@ export class Run {
     this.on = false;
     this.abandon();
     this.stop();
-    this.view.complain(error instanceof Error ? error.message : String(error));
+    this.view.complain(error);
     this.view.say("");
   }
 
   /** Begin training `mine`; false where it was abandoned on the way. @param {number} mine */
   async begin(mine) {
     const { model, view } = this;
-    view.complain("");
+    view.complain();
     view.blank();
     const points = pointsOf(model);
     if (points.length === 0)
@@ -139,7 +137,7 @@ export class Run {
       this.view.light(0, 1, 2, 3, 4);
       this.view.pad.lay();
       while (number === this.loop) {
-        await this.visible();
+        await visible(this.view.say);
         await this.train(mine, BUDGET);
         if (mine !== this.training) return;
         const now = performance.now();
@@ -233,15 +231,6 @@ export class Run {
     );
   }
 
-  async visible() {
-    while (document.hidden) {
-      this.view.say("Waiting: the page is in the background.");
-      await new Promise((resolve) => {
-        document.addEventListener("visibilitychange", resolve, { once: true });
-      });
-    }
-  }
-
   pause() {
     this.forgetDue();
     this.on = false;
@@ -306,7 +295,7 @@ export class Run {
     this.forgetDue();
     this.abandon();
     this.view.blank();
-    this.view.complain("");
+    this.view.complain();
     this.view.say(IDLE);
     if (!on) return;
     // Not at once: a stroke of the pen changes the points many times.

@@ -5,6 +5,7 @@ import { button } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
 import { evenly } from "../javascript/mathematics.js";
 import { heatLegend, plane } from "../javascript/plane.js";
+import { RunningView } from "../javascript/running.js";
 import { linesOf, newControls } from "./training_controls.js";
 import { Pad } from "./training_pad.js";
 
@@ -49,12 +50,13 @@ function outsideOf(xy) {
   return count;
 }
 
-export class View {
+export class View extends RunningView {
   /**
    * @param {Model<Traits>} model
    * @param {HTMLElement} root
    */
   constructor(model, root) {
+    super(Array.from({ length: 6 }, () => el("li")));
     this.model = model;
     this.root = root;
     this.controls = newControls(model);
@@ -62,8 +64,6 @@ export class View {
     this.main = button("ddpm-play", "Train");
     this.once = button("ddpm-once", "One turn, slowly");
     this.again = button("ddpm-again", "Start again");
-    this.fault = el("p", { className: "ddpm-fault", role: "alert", hidden: true });
-    this.lines = Array.from({ length: 6 }, () => el("li"));
     this.turn = el("p", { className: "ddpm-turn", textContent: "Turn 0" });
     this.panels = newPanels();
     this.bound = el("figure");
@@ -158,21 +158,6 @@ export class View {
     }
     controls.t.input.max = String(model.get("T"));
     controls.t.set(Math.min(model.get("t"), model.get("T")));
-  }
-
-  /** @param {string} text of what went wrong; none where nothing did */
-  complain(text) {
-    this.fault.textContent = text;
-    this.fault.hidden = !text;
-  }
-
-  /** Light these lines of the algorithm and no others. @param {number[]} which */
-  light(...which) {
-    for (const [i, line] of this.lines.entries()) {
-      line.classList.toggle("lit", which.includes(i));
-      if (which.includes(i)) line.setAttribute("aria-current", "step");
-      else line.removeAttribute("aria-current");
-    }
   }
 
   /** What can be pressed. @param {Run["state"]} state */

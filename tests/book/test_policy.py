@@ -7,7 +7,8 @@ from playwright.sync_api import Browser
 from .conftest import Open, served
 
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'"
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'"
 )
 
 

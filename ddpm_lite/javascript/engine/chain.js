@@ -1,5 +1,6 @@
 // The chain that draws. Twin: ddpm_lite.widgets.sampler.walk.
 
+import { guided, learnedVariance, mixed, toEps, toX0 } from "../answers.js";
 import {
   clamp,
   ddimStep,
@@ -9,11 +10,13 @@ import {
   posterior,
   qSample,
   spacedTimes,
-  x0From,
 } from "../mathematics.js";
+import { Kernel } from "./kernel.js";
+import { plain } from "./layers.js";
 import { UNet } from "./unet.js";
 import { readAlphaBar, Weights } from "./weights.js";
 
+/** @import { Step } from "../mathematics.js" */
 /** @import { Stored } from "./weights.js" */
 
 /** What a chain is begun with.
@@ -22,12 +25,14 @@ import { readAlphaBar, Weights } from "./weights.js";
  * @property {"ddim" | "ddpm"} sampler
  * @property {number} [steps] from T to 0; T of them where not given
  * @property {number} [eta] of DDIM
- * @property {"beta" | "beta_tilde"} [variance] of DDPM; the model's own where not given
+ * @property {"beta" | "beta_tilde" | "learned"} [variance] of DDPM; the model's own where not given
  * @property {boolean} [clip] the guess to [-1, 1]
  * @property {number} [seed]
  * @property {number} [images]
  * @property {number[] | null} [drawing] an image to begin with, noised to `t_start`
  * @property {number} [t_start]
+ * @property {number} [label] of a model with classes; the last of them, none, where not given
+ * @property {number} [scale] how far to go from the answer without the label towards the one with it
  */
 
 /** Where the chain will stop, alpha_bar there, and the shape of what it draws.
@@ -36,9 +41,11 @@ import { readAlphaBar, Weights } from "./weights.js";
  * @property {number[]} alphaBar
  * @property {[count: number, channels: number, height: number, width: number]} shape
  * @property {string} [where] it is computed; a kernel says so
+ * @property {boolean} [fast] whether by WebAssembly
  */
 
-/** x_t, x0_hat and eps_hat of all images, one after the other.
+/** x_t, x0_hat and eps_hat of all images, one after the other. A model with classes adds the eps_hat
+ * that it has with the label and the one without.
  * @typedef {{ t: number, data: Float32Array }} Frame
  */
 
@@ -62,27 +69,49 @@ function frame(t, ...parts) {
   return { t, data };
 }
 
-/** The variance of the noise of a step, which may skip some of the thousand.
- * @type {(options: Begin, now: number, before: number, last: boolean) => number}
+/** What the network says of x_t, one number for each of it; of the variance, where that is learned;
+ * and, where there are classes, with a label and without.
+ * @typedef {object} Said
+ * @property {Float64Array} output
+ * @property {Float64Array} [share]
+ * @property {[withLabel: Float64Array, without: Float64Array]} [apart]
  */
-function noiseVariance({ sampler, eta = 0, variance }, now, before, last) {
-  const beta = 1 - now / before;
-  const tilde = posterior(beta, now, before).variance;
-  if (sampler === "ddim") return eta * eta * tilde;
-  if (last) return 0;
-  return variance === "beta" ? beta : tilde;
+
+/** The convolutions by WebAssembly, or without it where the browser or the page's policy refuses it:
+ * slower, and the same numbers.
+ * @type {(weights: Weights, fast: boolean) => Kernel | typeof plain}
+ */
+function productsOf(weights, fast) {
+  if (!fast) return plain;
+  try {
+    return new Kernel(weights);
+  } catch {
+    return plain;
+  }
 }
 
 /** A model and its chain under way. */
 export class Chain {
-  /** @param {Stored} stored */
-  constructor(stored) {
+  /** Without `fast` the arithmetic is JavaScript's alone.
+   * @param {Stored} stored
+   * @param {{ fast?: boolean }} [how]
+   */
+  constructor(stored, { fast = true } = {}) {
     const { channels, size } = stored.config;
+    const weights = new Weights(stored);
+    const products = productsOf(weights, fast);
+    this.fast = products !== plain;
     this.shape = /** @type {[number, number, number]} */ ([channels, size, size]);
     this.alphaBar = readAlphaBar(stored);
-    this.unet = new UNet(stored.config, new Weights(stored));
-    this.variance = stored.variance ?? "beta"; // an older script does not say
-    /** @type {{ options: Begin, times: number[], i: number, xt: Float64Array } | undefined} */
+    this.unet = new UNet(stored.config, weights, products);
+    // An older script does not say what follows.
+    this.variance = stored.variance ?? "beta";
+    this.objective = stored.objective ?? "eps";
+    this.classes = stored.classes ?? 0;
+    this.learned = weights.tensor("conv_out.bias").length > channels; // the variance too
+    this.selfCondition = stored.self_condition ?? false;
+    /** @type {{ options: Begin, times: number[], i: number, xt: Float64Array,
+     *   guess: Float64Array | null } | undefined} */
     this.now = undefined; // about to step from times[i]
   }
 
@@ -95,6 +124,7 @@ export class Chain {
    * @type {(options: Begin) => Begun}
    */
   begin(options) {
+    this.check(options);
     const T = this.alphaBar.length - 1;
     const { images = 1, seed = 0, steps = T, drawing = null, t_start = T } = options;
     const first = drawing ? t_start : T;
@@ -105,10 +135,20 @@ export class Chain {
       const copies = Float64Array.from(xt, (_, k) => drawing[k % drawing.length]);
       xt = qSample(copies, xt, this.alphaBar[first]);
     }
-    this.now = { options, times, i: times.length - 1, xt };
+    this.now = { options, times, i: times.length - 1, xt, guess: null };
     const stops = [...times].reverse();
     const alphaBar = stops.map((t) => this.alphaBar[t]);
-    return { times: stops, alphaBar, shape: [images, ...this.shape] };
+    return { times: stops, alphaBar, shape: [images, ...this.shape], fast: this.fast };
+  }
+
+  /** @param {Begin} options */
+  check({ label, scale = 1 }) {
+    const { classes } = this;
+    if (label !== undefined && !(Number.isInteger(label) && label >= 0 && label < classes)) {
+      const known = classes ? `be a whole number in 0..${classes - 1}` : "not be given: no classes";
+      throw new Error(`label must ${known}, got ${label}`);
+    }
+    if (!(scale >= 0)) throw new Error(`scale must not be negative, got ${scale}`);
   }
 
   /** Step on for so many milliseconds, once at least.
@@ -131,32 +171,90 @@ export class Chain {
    */
   step() {
     if (!this.now) throw new Error("No chain is under way: begin one.");
-    const { options, times, i, xt } = this.now;
-    if (i === 0) return frame(0, xt, xt, new Float64Array(xt.length));
+    const { options, times, i, xt, guess } = this.now;
+    if (i === 0) {
+      const none = new Float64Array(xt.length);
+      return frame(0, xt, xt, ...(this.classes ? [none, none, none] : [none]));
+    }
     const { sampler, clip = true, seed = 0 } = options;
     const [t, now, before] = [times[i], this.alphaBar[times[i]], this.alphaBar[times[i - 1]]];
-    let eps = this.epsHat(xt, t);
-    let x0 = x0From(xt, eps, now);
+    const { output, share, apart = [] } = this.say(xt, t, options, guess);
+    let eps = mixed(toEps(this.objective, now), output, xt);
+    let x0 = mixed(toX0(this.objective, now), output, xt);
     if (clip) {
       x0 = x0.map((v) => clamp(v, -1, 1));
       eps = epsFrom(xt, x0, now);
     }
-    const variance = options.variance ?? this.variance;
-    const sigma2 = noiseVariance({ ...options, variance }, now, before, i === 1);
-    const z = sigma2 > 0 ? noiseOf(seed, i, xt.length) : null;
-    const back = sampler === "ddim" ? ddimStep : ddpmStep;
-    const after = back({ xt, x0, eps, now, before, sigma2, z });
-    this.now = { options, times, i: i - 1, xt: after };
-    return frame(t, xt, x0, eps);
+    const z = () => noiseOf(seed, i, xt.length);
+    const trip = { xt, x0, eps, now, before };
+    const after =
+      sampler === "ddim"
+        ? this.#ddim(trip, options.eta ?? 0, z)
+        : this.#ddpm(trip, options.variance ?? this.variance, i > 1 ? z : null, share);
+    this.now = { options, times, i: i - 1, xt: after, guess: x0 };
+    const noises = apart.map((said) => mixed(toEps(this.objective, now), said, xt));
+    return frame(t, xt, x0, eps, ...noises);
   }
 
-  /** eps_theta(x_t, t) of all images, one after the other.
-   * @type {(xt: Float64Array, t: number) => Float64Array}
+  /** @type {(trip: Omit<Step, "sigma2" | "z">, eta: number, z: () => Float64Array) =>
+   *   Float64Array} */
+  #ddim(trip, eta, z) {
+    const { now, before } = trip;
+    const sigma2 = eta * eta * posterior(1 - now / before, now, before).variance;
+    return ddimStep({ ...trip, sigma2, z: sigma2 > 0 ? z() : null });
+  }
+
+  /** @type {(trip: Omit<Step, "sigma2" | "z">, variance: NonNullable<Stored["variance"]>,
+   *   z: (() => Float64Array) | null, share: Float64Array | undefined) => Float64Array} */
+  #ddpm(trip, variance, z, share) {
+    if (!z) return ddpmStep({ ...trip, sigma2: 0, z });
+    const { now, before } = trip;
+    const beta = 1 - now / before;
+    const tilde = posterior(beta, now, before).variance;
+    /** @type {number | Float64Array} */
+    let sigma2 = variance === "beta" ? beta : tilde;
+    if (variance === "learned") {
+      if (!share) throw new Error("variance must be beta or beta_tilde: this model learned none");
+      sigma2 = learnedVariance(share, beta, tilde);
+    }
+    return ddpmStep({ ...trip, sigma2, z: z() });
+  }
+
+  /** What the network says of all images, one after the other: with classes it is asked twice.
+   * @type {(xt: Float64Array, t: number, asked: Pick<Begin, "label" | "scale">,
+   *   guess: Float64Array | null) => Said}
    */
-  epsHat(xt, t) {
+  say(xt, t, { label, scale = 1 }, guess) {
+    if (!this.classes) return this.ask(xt, t, undefined, guess);
+    const nothing = this.classes - 1;
+    const without = this.ask(xt, t, nothing, guess);
+    const own = label === undefined || label === nothing ? without : this.ask(xt, t, label, guess);
+    const output = guided(scale, own.output, without.output);
+    return { output, share: own.share, apart: [own.output, without.output] };
+  }
+
+  /** @type {(xt: Float64Array, t: number, label: number | undefined,
+   *   guess: Float64Array | null) => Said} */
+  ask(xt, t, label, guess) {
     const n = this.shape.reduce((a, b) => a * b);
-    const eps = new Float64Array(xt.length);
-    for (let b = 0; b < xt.length; b += n) eps.set(this.unet.epsHat(xt.subarray(b, b + n), t), b);
-    return eps;
+    const output = new Float64Array(xt.length);
+    const share = this.learned ? new Float64Array(xt.length) : undefined;
+    for (let b = 0; b < xt.length; b += n) {
+      const seen = xt.subarray(b, b + n);
+      const beside = guess?.subarray(b, b + n) ?? new Float64Array(n);
+      const given = this.selfCondition ? Float64Array.of(...beside, ...seen) : seen;
+      const said = this.unet.output(given, t, label);
+      output.set(said.subarray(0, n), b);
+      share?.set(said.subarray(n), b);
+    }
+    return { output, share };
+  }
+
+  /** eps_hat of all images, with a label where there are classes.
+   * @type {(xt: Float64Array, t: number, label?: number) => Float64Array}
+   */
+  epsHat(xt, t, label = this.classes ? this.classes - 1 : undefined) {
+    const { output } = this.ask(xt, t, label, null);
+    return mixed(toEps(this.objective, this.alphaBar[t]), output, xt);
   }
 }

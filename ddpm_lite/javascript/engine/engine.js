@@ -6,6 +6,7 @@
 //   await engine.ask({ do: "begin", sampler: "ddim", steps: 50, seed: 0, images: 16, clip: true });
 //   const { frames, done } = await engine.ask({ do: "next", ms: 50 }); // what 50 ms allow
 //
+// A model with classes is asked for one by `label` and `scale`, as in { do: "begin", label: 9, scale: 2 }.
 // The messages and their answers are Begin, Begun, Next and Advanced in chain.js.
 
 import { knownModels } from "../models.js";
@@ -21,8 +22,11 @@ import { Chain } from "./chain.js";
  * @typedef {{ where: "worker" | "page", ask: Ask, stop: () => void }} Engine
  */
 
-/** What a page has as ddpmModels[name]; `local` is the chain itself, without waiting.
- * @typedef {{ config: Stored["config"], start: () => Engine, local: () => Chain }} Known
+/** What a page has as ddpmModels[name]; `local` is the chain itself, without waiting. Without
+ * `fast` neither uses WebAssembly.
+ * @typedef {{ fast?: boolean }} How
+ * @typedef {{ config: Stored["config"], start: (how?: How) => Engine, local: (how?: How) => Chain }}
+ *   Known
  */
 
 /** What a worker does with messages: the first is the model. Faults are sent back in words. */
@@ -31,7 +35,7 @@ export function listen() {
   let chain;
   globalThis.onmessage = ({ data }) => {
     try {
-      if (data.model) chain = new Chain(data.model);
+      if (data.model) chain = new Chain(data.model, data.how);
       else postMessage(chain.answer(data));
     } catch (error) {
       postMessage({ error: error instanceof Error ? error.message : String(error) });
@@ -51,9 +55,9 @@ function inWorker(worker) {
   return { where: "worker", ask: /** @type {Ask} */ (ask), stop: () => worker.terminate() };
 }
 
-/** @type {(model: Stored) => Engine} */
-function onPage(model) {
-  const chain = new Chain(model);
+/** @type {(model: Stored, how?: How) => Engine} */
+function onPage(model, how) {
+  const chain = new Chain(model, how);
   /** @param {Begin | Next} message */
   const ask = async (message) => {
     await new Promise((resolve) => setTimeout(resolve)); // let the page draw first
@@ -68,16 +72,18 @@ function onPage(model) {
  * @param {Function} program whose text is all of this engine, and which returns `listen`
  */
 export function register(name, model, program) {
-  const start = () => {
+  /** @param {How} [how] */
+  const start = (how) => {
     try {
       const text = new Blob([`(${program})().listen();`], { type: "text/javascript" });
       const worker = new Worker(URL.createObjectURL(text));
-      worker.postMessage({ model });
+      worker.postMessage({ model, how });
       return inWorker(worker);
     } catch {
-      return onPage(model);
+      return onPage(model, how);
     }
   };
-  const local = () => new Chain(model);
+  /** @param {How} [how] */
+  const local = (how) => new Chain(model, how);
   knownModels()[name] = { config: model.config, start, local };
 }

@@ -72,6 +72,38 @@ function padded({ x, C, n }, edge) {
   return out;
 }
 
+/** An image as a product of matrices reads it. Each number of a filter has a row of all pixels, which
+ * is the image from some place on: `rows` says where in `data`. A row has `width` numbers for each of
+ * the n of the image that comes out; those past n are of the frame, and nobody's.
+ * @type {(image: Image, side: 1 | 3, stride: 1 | 2) =>
+ *   { data: Float64Array, rows: number[], width: number, n: number }}
+ */
+export function layOut(image, side, stride) {
+  const { x, C, n } = image;
+  /** @type {(each: (c: number, i: number, j: number) => number) => number[]} */
+  const rowsOf = (each) =>
+    Array.from({ length: C * side * side }, (_, r) => {
+      const k = r % (side * side);
+      return each(Math.floor(r / (side * side)), Math.floor(k / side), k % side);
+    });
+  if (side === 1) return { data: x, rows: rowsOf((c) => c * n * n), width: n, n };
+  const W = n + 2;
+  const data = padded(image, stride === 1 ? 1 : 0);
+  if (stride === 1) return { data, rows: rowsOf((c, i, j) => (c * W + i) * W + j), width: W, n };
+  // Every other pixel of a row stands beside the next where each plane is dealt out to four.
+  const half = W / 2;
+  const dealt = new Float64Array(data.length);
+  for (let c = 0, k = 0; c < C; c++) {
+    for (let i = 0; i < W; i++) {
+      const from = ((4 * c + 2 * (i % 2)) * half + (i >> 1)) * half;
+      for (let j = 0; j < W; j++) dealt[from + (j % 2) * half * half + (j >> 1)] = data[k++];
+    }
+  }
+  /** @type {(c: number, i: number, j: number) => number} */
+  const place = (c, i, j) => ((4 * c + 2 * (i % 2) + (j % 2)) * half + (i >> 1)) * half + (j >> 1);
+  return { data: dealt, rows: rowsOf(place), width: half, n: n / 2 };
+}
+
 /** 3x3; with stride 2 the padding is on the right and below. Twins: Conv2d, Downsample.
  * @type {(image: Image, layer: Layer, stride?: number) => Image}
  */
@@ -123,6 +155,13 @@ export function conv1({ x, C, n }, { weight, bias }) {
   return { x: out, C: bias.length, n };
 }
 
+/** Convolutions in JavaScript alone, which is everywhere. kernel.js has them for most browsers. */
+export const plain = {
+  /** @type {(image: Image, layer: Layer, side: 1 | 3, stride: 1 | 2) => Image} */
+  convolve: (image, layer, side, stride) =>
+    side === 3 ? conv3(image, layer, stride) : conv1(image, layer),
+};
+
 /** softmax(q k^T / sqrt(d)) v in each head, q, k and v one after the other. The heart of
  * ddpm_lite.blocks.Attention.
  * @type {(qkv: Image, heads: number) => Image}
@@ -130,25 +169,36 @@ export function conv1({ x, C, n }, { weight, bias }) {
 export function attend({ x, C, n }, heads) {
   const [inner, N] = [C / 3, n * n];
   const [d, out] = [inner / heads, new Float64Array(inner * N)];
+  const shares = new Float64Array(N);
   for (let head = 0; head < heads; head++) {
     const [q, k, v] = [0, inner, 2 * inner].map((part) => (part + head * d) * N);
     for (let i = 0; i < N; i++) {
-      const logits = Float64Array.from({ length: N }, (_, j) => {
-        let dot = 0;
-        for (let c = 0; c < d; c++) dot += x[q + c * N + i] * x[k + c * N + j];
-        return dot / Math.sqrt(d);
-      });
-      const largest = logits.reduce((a, b) => Math.max(a, b));
-      const shares = logits.map((logit) => Math.exp(logit - largest));
-      const total = shares.reduce((a, b) => a + b);
+      shares.fill(0);
       for (let c = 0; c < d; c++) {
-        let sum = 0;
-        for (let j = 0; j < N; j++) sum += shares[j] * x[v + c * N + j];
-        out[(head * d + c) * N + i] = sum / total;
+        const query = x[q + c * N + i] / Math.sqrt(d);
+        for (let j = 0, from = k + c * N; j < N; j++) shares[j] += query * x[from + j];
+      }
+      softmax(shares);
+      for (let c = 0; c < d; c++) {
+        let seen = 0;
+        for (let j = 0, from = v + c * N; j < N; j++) seen += shares[j] * x[from + j];
+        out[(head * d + c) * N + i] = seen;
       }
     }
   }
   return { x: out, C: inner, n };
+}
+
+/** In place. @param {Float64Array} logits */
+function softmax(logits) {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) if (logit > largest) largest = logit;
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) {
+    logits[i] = Math.exp(logits[i] - largest);
+    total += logits[i];
+  }
+  for (let i = 0; i < logits.length; i++) logits[i] /= total;
 }
 
 /** Each pixel four times. Twin: the first half of ddpm_lite.blocks.Upsample.
@@ -166,7 +216,9 @@ export function doubled({ x, C, n }) {
 
 /** @type {(a: Image, b: Image) => Image} */
 export function plus(a, b) {
-  return { ...a, x: a.x.map((v, i) => v + b.x[i]) };
+  const x = a.x.slice();
+  for (let i = 0; i < x.length; i++) x[i] += b.x[i];
+  return { ...a, x };
 }
 
 /** The planes of both.

@@ -1,54 +1,59 @@
 // The network, built from the names of its weights. Twin: ddpm_lite.unet.UNet.
 
-import {
-  attend,
-  conv1,
-  conv3,
-  doubled,
-  joined,
-  linear,
-  norm,
-  plus,
-  silu,
-  timeEmbedding,
-} from "./layers.js";
+import { attend, doubled, joined, linear, norm, plus, silu, timeEmbedding } from "./layers.js";
 
-/** @import { Image } from "./layers.js" */
+/** @import { Image, plain } from "./layers.js" */
 /** @import { Stored, Weights } from "./weights.js" */
 
 export class UNet {
   /**
    * @param {Stored["config"]} config
    * @param {Weights} weights
+   * @param {Pick<typeof plain, "convolve">} products
    */
-  constructor(config, weights) {
+  constructor(config, weights, products) {
     this.config = config;
     this.weights = weights;
+    this.products = products;
   }
 
-  /** eps_theta(x_t, t) of one image. The names of the weights say which layers there are, and in
-   * which order. Twin: ddpm_lite.unet.UNet.forward.
-   * @type {(xt: Float64Array, t: number) => Float64Array}
+  /** What the network says of one image, asked with a label where it has classes. The names of the
+   * weights say which layers there are, and in which order. Twin: ddpm_lite.unet.UNet.forward.
+   * @type {(xt: Float64Array, t: number, label?: number) => Float64Array}
    */
-  epsHat(xt, t) {
+  output(xt, t, label) {
     const { weights } = this;
-    const { channels, size, width } = this.config;
+    const { size, width } = this.config;
     const hidden = linear(timeEmbedding(t, width), weights.layer("time.0")).map(silu);
     const temb = linear(hidden, weights.layer("time.2"));
-    let h = conv3({ x: xt, C: channels, n: size }, weights.layer("conv_in"));
+    if (label !== undefined) {
+      const rows = weights.tensor("labels.weight");
+      for (let i = 0; i < temb.length; i++) temb[i] += rows[label * temb.length + i];
+    }
+    let h = this.#conv3({ x: xt, C: xt.length / size ** 2, n: size }, "conv_in");
     const skips = [h];
     for (const name of this.#parts("down")) {
-      const down = () => conv3(h, weights.layer(`${name}.conv`), 2);
+      const down = () => this.#conv3(h, `${name}.conv`, 2);
       h = this.#isBlock(name) ? this.#block(h, name, temb) : down();
       skips.push(h);
     }
     h = this.#resBlock(this.#block(h, "middle_in", temb), "middle_out", temb);
     for (const name of this.#parts("up")) {
-      const up = () => conv3(doubled(h), weights.layer(`${name}.conv`));
+      const up = () => this.#conv3(doubled(h), `${name}.conv`);
       const wide = () => joined(h, /** @type {Image} */ (skips.pop()));
       h = this.#isBlock(name) ? this.#block(wide(), name, temb) : up();
     }
-    return conv3(norm(h, weights.layer("norm_out")), weights.layer("conv_out")).x;
+    return this.#conv3(norm(h, weights.layer("norm_out")), "conv_out").x;
+  }
+
+  /** @type {(image: Image, name: string, stride?: 1 | 2) => Image} */
+  #conv3(image, name, stride = 1) {
+    return this.products.convolve(image, this.weights.layer(name), 3, stride);
+  }
+
+  /** @type {(image: Image, name: string) => Image} */
+  #conv1(image, name) {
+    return this.products.convolve(image, this.weights.layer(name), 1, 1);
   }
 
   /** @param {string} name */
@@ -81,25 +86,22 @@ export class UNet {
   #resBlock(image, name, temb) {
     /** @param {string} part */
     const layer = (part) => this.weights.layer(`${name}.${part}`);
-    let h = conv3(norm(image, layer("norm1")), layer("conv1"));
+    let h = this.#conv3(norm(image, layer("norm1")), `${name}.conv1`);
     const shift = linear(temb.map(silu), layer("time"));
     for (let c = 0, i = 0; c < h.C; c++) {
       for (const end = i + h.n * h.n; i < end; i++) h.x[i] += shift[c];
     }
-    h = conv3(norm(h, layer("norm2")), layer("conv2"));
-    return plus(this.weights.has(`${name}.shortcut`) ? conv1(image, layer("shortcut")) : image, h);
+    h = this.#conv3(norm(h, layer("norm2")), `${name}.conv2`);
+    const shortcut = `${name}.shortcut`;
+    return plus(this.weights.has(shortcut) ? this.#conv1(image, shortcut) : image, h);
   }
 
   /** Twin: ddpm_lite.blocks.Attention.
    * @type {(image: Image, name: string) => Image}
    */
   #attention(image, name) {
-    const { weights } = this;
-    const qkv = conv1(
-      norm(image, weights.layer(`${name}.norm`), false),
-      weights.layer(`${name}.qkv`),
-    );
-    const seen = attend(qkv, this.config.heads);
-    return plus(image, conv1(seen, weights.layer(`${name}.out`)));
+    const normed = norm(image, this.weights.layer(`${name}.norm`), false);
+    const seen = attend(this.#conv1(normed, `${name}.qkv`), this.config.heads);
+    return plus(image, this.#conv1(seen, `${name}.out`));
   }
 }

@@ -2,10 +2,15 @@
 
 import { decoded, half } from "../bytes.js";
 
+/** @import { Objective } from "../answers.js" */
+
 /** An exported model, as `ddpm_lite.export.browser_script` writes it.
  * @typedef {object} Stored
  * @property {{ size: number, channels: number, width: number, heads: number }} config
- * @property {"beta" | "beta_tilde"} [variance] of the chain's steps back
+ * @property {"beta" | "beta_tilde" | "learned"} [variance] of the chain's steps back
+ * @property {Objective} [objective] what the network says of x_t; eps in an older script
+ * @property {number | null} [classes] that it can be asked for, the last of which is none
+ * @property {boolean} [self_condition] whether it is given its last guess beside x_t
  * @property {[name: string, shape: number[]][]} tensors in the order in which they are stored
  * @property {string} beta float64 in base64, beta_1..beta_T
  * @property {string} weights float16 in base64
@@ -17,13 +22,16 @@ import { decoded, half } from "../bytes.js";
 export class Weights {
   /** @param {Stored} stored */
   constructor({ tensors, weights }) {
-    const view = new DataView(decoded(weights));
+    // A processor's own order of bytes is that of the file wherever browsers run.
+    const halves = new Uint16Array(decoded(weights));
+    const values = Float64Array.from({ length: 65536 }, (_, bits) => half(bits)); // all there are
     /** @type {Map<string, Float64Array>} */
     this.tensors = new Map();
+    this.shapes = tensors;
     let place = 0;
     for (const [name, shape] of tensors) {
       const data = new Float64Array(shape.reduce((n, side) => n * side, 1));
-      for (let i = 0; i < data.length; i++, place += 2) data[i] = half(view.getUint16(place, true));
+      for (let i = 0; i < data.length; i++) data[i] = values[halves[place++]];
       this.tensors.set(name, data);
     }
   }
@@ -33,11 +41,23 @@ export class Weights {
     return this.tensors.has(`${name}.weight`);
   }
 
+  /** Every layer whose weights are filters. */
+  *convolutions() {
+    for (const [name, shape] of this.shapes) {
+      if (shape.length === 4) yield this.layer(name.replace(/\.weight$/, ""));
+    }
+  }
+
+  /** @param {string} name */
+  tensor(name) {
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new Error(`The model has no ${name}.`);
+    return tensor;
+  }
+
   /** @type {(name: string) => Layer} */
   layer(name) {
-    const [weight, bias] = ["weight", "bias"].map((part) => this.tensors.get(`${name}.${part}`));
-    if (!weight || !bias) throw new Error(`The model has no layer ${name}.`);
-    return { weight, bias };
+    return { weight: this.tensor(`${name}.weight`), bias: this.tensor(`${name}.bias`) };
   }
 }
 

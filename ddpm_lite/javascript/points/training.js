@@ -1,12 +1,12 @@
 // Algorithm 1 on points of the plane: what a turn draws, its loss and gradient, and Adam's step.
 
+import { toEps } from "../answers.js";
 import { normals, uniforms } from "../mathematics.js";
 import { backward, COUNT, firstWeights, forward, layersOf } from "./network.js";
 
+/** @import { Objective } from "../answers.js" */
 /** @import { Schedule } from "../mathematics.js" */
 /** @import { Drawing } from "./drawing.js" */
-
-/** @typedef {"eps" | "x0" | "v"} Objective */
 
 /** What one turn saw: x_0, eps and x_t [B, 2], t [B].
  * @typedef {{ x0: Float64Array, t: Int32Array, eps: Float64Array, xt: Float64Array }} Batch
@@ -29,16 +29,6 @@ export function target(objective, alphaBar) {
   if (objective === "eps") return [1, 0];
   if (objective === "x0") return [0, 1];
   return [Math.sqrt(alphaBar), -Math.sqrt(1 - alphaBar)];
-}
-
-/** The eps that goes with what the network says: a of it and b of x_t. Twin: convert.
- * @type {(objective: Objective, alphaBar: number) => [ofOutput: number, ofXt: number]}
- */
-export function toEps(objective, alphaBar) {
-  const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
-  if (objective === "eps") return [1, 0];
-  if (objective === "x0") return [-signal / noise, 1 / noise];
-  return [signal, noise];
 }
 
 /** Lines 2 to 4, for a whole batch: a point and where the pen was, a step, and noise. Each turn has
