@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
-from tests.asked import NAMES, QUESTIONS, Choice, Numeric, Order
+from tests.asked import NAMES, QUESTIONS, Choice, Numeric
 
 from .conftest import HTML, Open
 from .test_access import OPTIONS, told
@@ -86,8 +86,8 @@ def tries(question: Any) -> tuple[list[Any], Any]:
 
 
 @pytest.mark.parametrize("page", ASKING)
-def test_every_answer_meets_its_verdict(page: str, base: str, visit: Open) -> None:
-    view = visit(f"{base}/{page}")
+def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> None:
+    view = visit(f"{server}/{page}")
     view.wait_for_function("document.querySelectorAll('mjx-container').length > 20")
     view.evaluate("MathJax.startup.promise.then(() => 0)")
     chapter = int(Path(page).name[:2])
@@ -315,7 +315,3 @@ def test_exercises_in_code_say_where_to_try_them(page: str) -> None:
     button = re.search(r'href="(https://colab\.research\.google\.com[^"]*)"[^>]*btn', text)
     assert button is not None
     assert set(found) <= {button[1]}
-
-
-def test_orders_are_tried_too() -> None:
-    assert any(isinstance(question, Order) for question in QUESTIONS.values())

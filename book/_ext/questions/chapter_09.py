@@ -94,7 +94,8 @@ ASKED = [
             "taken from it and nothing divided.",
         },
         steps_back,
-        "Read the equation from the inside. No line of a wrong order raises an error.",
+        "Read the equation from the inside. Of the last three lines any order runs, and only this one "
+        "is right.",
     ),
     Choice(
         "Two pictures, $-0.6$ and $0.6$, are equally likely. A walk starts at $x_T = -0.1$ and "

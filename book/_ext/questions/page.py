@@ -214,7 +214,7 @@ def ways_to_colab(app: Sphinx, doctree: nodes.document) -> None:
         said += [
             link,
             nodes.Text(
-                ", run all its cells, then replace the dots in the cell below."
+                ", run it, and replace the dots in the cell below."
             ),
         ]
         node.children[-1] += said
