@@ -121,7 +121,7 @@ ASKED = [
                 -math.log2(math.erf(0.5 / 2**0.5))
             ),
         },
-        within=0.01,
+        within=0.02,
     ),
     Numeric(
         "A network's mean is off by two grey levels, in the root mean square. Which $\\sigma_1$, "

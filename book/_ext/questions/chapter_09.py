@@ -36,7 +36,7 @@ def end_without_noise() -> str:
     x = of(-0.1)
     for t in range(CHAIN.T, 0, -1):
         x = CHAIN.p_sample(oracle, x, t, clip=False, noise=of(0.0))
-    ends = {"left": -0.6, "mean": 0.0, "right": 0.6}
+    ends = {"left": -0.6, "mean": 0.0, "other": 0.6}
     return min(ends, key=lambda name: abs(float(x) - ends[name]))
 
 
@@ -112,7 +112,7 @@ ASKED = [
                 "$x_T$ makes that picture a little more probable, and every step believes its own "
                 "guess more. The smallest lead wins.",
             ),
-            "right": (
+            "chance": (
                 "at either, by chance",
                 "There is no chance left: the same $x_T$ ends in the same picture each time.",
             ),

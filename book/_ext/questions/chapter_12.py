@@ -101,7 +101,7 @@ ASKED = [
             "second": (
                 "B: its distance is smaller",
                 "A perfect model, too, gets a smaller number with more samples, and the formula "
-                "above says by how much: here by more than half.",
+                "above says by how much: here by about one, and the two differ by half.",
             ),
             "open": (
                 "these two numbers cannot tell",

@@ -213,9 +213,7 @@ def ways_to_colab(app: Sphinx, doctree: nodes.document) -> None:
         said = nodes.paragraph("", "Try it: ", classes=["try-it"])
         said += [
             link,
-            nodes.Text(
-                ", run it, and replace the dots in the cell below."
-            ),
+            nodes.Text(", run it, and replace the dots in the cell below."),
         ]
         node.children[-1] += said
 
