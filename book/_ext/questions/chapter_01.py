@@ -35,9 +35,7 @@ def moved_by_training() -> str:
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
         noised = diffusion.q_sample(x, 5, eps)
-        back = diffusion.p_mean_variance(
-            lambda xt, t: network(xt), noised, 5, clip=False
-        )
+        back = diffusion.p_mean_variance(lambda xt, t: network(xt), noised, 5, clip=False)
         return noised, back.mean
 
     with torch.no_grad():
@@ -71,9 +69,7 @@ def trains(order: Sequence[str]) -> bool:
     )
     a = linear_schedule().alpha_bar[300]
     xt = a.sqrt() * images + (1 - a).sqrt() * noise
-    return "loss" in names and same(
-        names["loss"], (xt / 2 - noise).square().mean()
-    )
+    return "loss" in names and same(names["loss"], (xt / 2 - noise).square().mean())
 
 
 ASKED = [
@@ -83,18 +79,14 @@ ASKED = [
         "Tomorrow is dry or wet, each with 0.5, and from there it is dry with 0.9 or 0.5: "
         "$0.5 \\cdot 0.9 + 0.5 \\cdot 0.5$. That is one entry of $M M$.",
         {
-            "That is tomorrow. The matrix of two days is $M M$.": lambda: (
-                in_days(1, WET)
-            ),
+            "That is tomorrow. The matrix of two days is $M M$.": lambda: in_days(1, WET),
             "That is the way through a dry tomorrow alone. Add the way through a wet one.": (
                 lambda: 0.5 * 0.9
             ),
             "That is the way through a wet tomorrow alone. Add the way through a dry one.": (
                 lambda: 0.5 * 0.5
             ),
-            "That begins on a dry day. The row of the matrix is today.": lambda: (
-                in_days(2, DRY)
-            ),
+            "That begins on a dry day. The row of the matrix is today.": lambda: in_days(2, DRY),
         },
     ),
     Numeric(
@@ -104,15 +96,9 @@ ASKED = [
         "The logarithms are $-\\ln 2$ and $\\ln 2$, with mean zero. The mean of $w$ is 1.25, and "
         "$\\ln 1.25 = 0.223$. A weight that hardly varied would leave hardly a gap.",
         {
-            "The two are equal only where $w$ does not vary. This one does.": lambda: (
-                0.0
-            ),
-            "That is $\\mathbb{E}[w] - 1$. Take its logarithm.": lambda: float(
-                WEIGHTS.mean() - 1
-            ),
-            "The bound lies below, so the distance is a positive number.": lambda: (
-                -jensen_gap()
-            ),
+            "The two are equal only where $w$ does not vary. This one does.": lambda: 0.0,
+            "That is $\\mathbb{E}[w] - 1$. Take its logarithm.": lambda: float(WEIGHTS.mean() - 1),
+            "The bound lies below, so the distance is a positive number.": lambda: -jensen_gap(),
             "That is in bits. A nat is a natural logarithm.": lambda: (
                 jensen_gap() / float(torch.tensor(2.0).log())
             ),
@@ -144,12 +130,8 @@ ASKED = [
         "What is missing is $\\varepsilon / 2$. Its mean square is a quarter of the variance of "
         "$\\varepsilon$, which is one.",
         {
-            "Half of the noise is missing, and the loss squares what is missing.": lambda: (
-                0.5
-            ),
-            "That is the loss of a network that always answers zero.": lambda: (
-                loss_of_answers(0)
-            ),
+            "Half of the noise is missing, and the loss squares what is missing.": lambda: 0.5,
+            "That is the loss of a network that always answers zero.": lambda: loss_of_answers(0),
             "That would be the loss if squares could be subtracted: square the difference.": (
                 lambda: 1 - 0.5**2
             ),
@@ -160,19 +142,10 @@ ASKED = [
         tuple(STEPS),
         {
             (0, 2): "There must be an image before anything is mixed into it.",
-            (
-                1,
-                2,
-            ): "How much is mixed in depends on $t$, and what is mixed in is $\\varepsilon$: "
+            (1, 2): "How much is mixed in depends on $t$, and what is mixed in is $\\varepsilon$: "
             "both are drawn first.",
-            (
-                2,
-                3,
-            ): "The network is shown $x_t$. So $x_t$ must be there before it is asked.",
-            (
-                3,
-                4,
-            ): "There is no answer to compare before the network was asked.",
+            (2, 3): "The network is shown $x_t$. So $x_t$ must be there before it is asked.",
+            (3, 4): "There is no answer to compare before the network was asked.",
         },
         trains,
         "The image and the noise may be drawn in either order. The network sees only $x_t$ and "

@@ -47,12 +47,8 @@ ASKED = [
             "That is the factor $1-\\beta_t$. In the mean stands its root.": lambda: (
                 (1 - 0.36) * 0.5
             ),
-            "The step also shrinks what was there; only the noise has mean zero.": lambda: (
-                0.5
-            ),
-            "That is the root of $\\beta_t$, which belongs to the noise.": lambda: (
-                0.36**0.5 * 0.5
-            ),
+            "The step also shrinks what was there; only the noise has mean zero.": lambda: 0.5,
+            "That is the root of $\\beta_t$, which belongs to the noise.": lambda: 0.36**0.5 * 0.5,
         },
     ),
     Numeric(
@@ -63,12 +59,8 @@ ASKED = [
         {
             "That is the variance. A number that is multiplied by $c$ has its variance "
             "multiplied by $c^2$.": lambda: 0.36,
-            "That is the factor of the pixel, $\\sqrt{1-\\beta_t}$.": lambda: (
-                0.64**0.5
-            ),
-            "That is $1-\\beta_t$, the share of variance that the step keeps.": lambda: (
-                1 - 0.36
-            ),
+            "That is the factor of the pixel, $\\sqrt{1-\\beta_t}$.": lambda: 0.64**0.5,
+            "That is $1-\\beta_t$, the share of variance that the step keeps.": lambda: 1 - 0.36,
         },
     ),
     Numeric(
@@ -79,15 +71,9 @@ ASKED = [
         "$v = 1/(2-\\beta)$, which is nearly one half. Each step takes away twice what it should.",
         {
             "That is what the root is for: with it $v = (1-\\beta)\\,v + \\beta$ has the solution "
-            "one. Write down the same equation with $(1-\\beta)^2$.": lambda: (
-                1.0
-            ),
-            "Noise of variance $\\beta$ comes in at every step, so nothing dies out.": lambda: (
-                0.0
-            ),
-            "That is the standard deviation; its square is the variance.": lambda: (
-                0.5**0.5
-            ),
+            "one. Write down the same equation with $(1-\\beta)^2$.": lambda: 1.0,
+            "Noise of variance $\\beta$ comes in at every step, so nothing dies out.": lambda: 0.0,
+            "That is the standard deviation; its square is the variance.": lambda: 0.5**0.5,
         },
     ),
     Numeric(
@@ -96,17 +82,17 @@ ASKED = [
         lambda: float(TWO.alpha_bar[2].sqrt()),
         "$\\sqrt{\\bar\\alpha_2} = \\sqrt{0.81 \\cdot 0.25} = 0.9 \\cdot 0.5$.",
         {
-            "That is $\\bar\\alpha_2$, a share of variance. The factor is its root.": lambda: (
-                float(TWO.alpha_bar[2])
+            "That is $\\bar\\alpha_2$, a share of variance. The factor is its root.": lambda: float(
+                TWO.alpha_bar[2]
             ),
             "What the steps keep is multiplied; the betas are not added.": lambda: (
                 (1 - 0.19 - 0.75) ** 0.5
             ),
-            "That is the second step alone. The first has shrunk the pixel before.": lambda: (
-                float(TWO.alpha[2].sqrt())
+            "That is the second step alone. The first has shrunk the pixel before.": lambda: float(
+                TWO.alpha[2].sqrt()
             ),
-            "That is the factor of the noise, $\\sqrt{1-\\bar\\alpha_2}$.": lambda: (
-                float((1 - TWO.alpha_bar[2]).sqrt())
+            "That is the factor of the noise, $\\sqrt{1-\\bar\\alpha_2}$.": lambda: float(
+                (1 - TWO.alpha_bar[2]).sqrt()
             ),
         },
     ),
@@ -141,12 +127,8 @@ ASKED = [
             "That is $\\bar\\alpha_T$, the share of the variance. The factor is its root.": lambda: (
                 end_of(50)
             ),
-            "That is the variance of the noise, $1-\\bar\\alpha_T$.": lambda: (
-                1 - end_of(50)
-            ),
-            "That is the paper's chain, of a thousand steps.": lambda: (
-                end_of(1000) ** 0.5
-            ),
+            "That is the variance of the noise, $1-\\bar\\alpha_T$.": lambda: 1 - end_of(50),
+            "That is the paper's chain, of a thousand steps.": lambda: end_of(1000) ** 0.5,
         },
     ),
 ]

@@ -83,16 +83,10 @@ ASKED = [
         best_variance,
         "It has the variance of the whole: 0.25 within each peak, and 1 between them.",
         {
-            "That is one peak's. The best Gaussian must cover both.": lambda: (
-                0.25
-            ),
-            "That is the spread of the centres. Each peak has a width besides.": lambda: (
-                1.0
-            ),
+            "That is one peak's. The best Gaussian must cover both.": lambda: 0.25,
+            "That is the spread of the centres. Each peak has a width besides.": lambda: 1.0,
             "That is the standard deviation.": lambda: 1.25**0.5,
-            "The widths are variances already: 0.25, not its root.": lambda: (
-                1 + 0.25**0.5
-            ),
+            "The widths are variances already: 0.25, not its root.": lambda: 1 + 0.25**0.5,
         },
     ),
     Numeric(
@@ -100,15 +94,9 @@ ASKED = [
         lambda: step_back(0.5, -1.0),
         "$(0.5 + 0.36 \\cdot (-1)) / 0.8$: a step along the score, then the shrinking undone.",
         {
-            "That is downhill: the score is added, with its own sign.": lambda: (
-                (0.5 + 0.36) / 0.8
-            ),
-            "The shrinking is not undone yet: divide by $\\sqrt{1-\\beta_t}$.": lambda: (
-                0.5 - 0.36
-            ),
-            "That undoes the shrinking alone, and forgets the data.": lambda: (
-                0.5 / 0.8
-            ),
+            "That is downhill: the score is added, with its own sign.": lambda: (0.5 + 0.36) / 0.8,
+            "The shrinking is not undone yet: divide by $\\sqrt{1-\\beta_t}$.": lambda: 0.5 - 0.36,
+            "That undoes the shrinking alone, and forgets the data.": lambda: 0.5 / 0.8,
             "The score is multiplied by the variance $\\beta_t$, not by its root.": lambda: (
                 (0.5 - 0.6) / 0.8
             ),
@@ -120,15 +108,11 @@ ASKED = [
         lambda: 10 * shape_cost(1e-5) / shape_cost(1e-4),
         "A step's cost goes as $\\beta^3$ and falls to a thousandth; there are ten times as many.",
         {
-            "That is one step's cost, and there are ten times as many steps.": lambda: (
-                0.1**3
-            ),
+            "That is one step's cost, and there are ten times as many steps.": lambda: 0.1**3,
             "That holds for the fixed variance, whose cost goes as $\\beta^2$.": lambda: (
                 10 * 0.1**2
             ),
-            "That holds for a mean without the score: no number of steps mends it.": lambda: (
-                1.0
-            ),
+            "That holds for a mean without the score: no number of steps mends it.": lambda: 1.0,
         },
         within=0.02,
     ),

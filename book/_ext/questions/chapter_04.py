@@ -22,10 +22,7 @@ LN2 = math.log(2)
 def side_of_the_bound() -> str:
     """Where the exact -log p of Gaussian data lies, from the bound of their oracle."""
     schedule = linear_schedule().rescaled(20)
-    bound = sum(
-        float(part.sum())
-        for part in oracle_bound(schedule, schedule.beta, 0.2, 0.3)
-    )
+    bound = sum(float(part.sum()) for part in oracle_bound(schedule, schedule.beta, 0.2, 0.3))
     means, variances = reverse_marginals(schedule, schedule.beta, 0.2, 0.3)
     error = 0.3**2 + (0.2 - float(means[0])) ** 2
     v = float(variances[0])
@@ -99,9 +96,7 @@ ASKED = [
                 lambda: kl(4.0, 1.0)
             ),
             "The half in front is missing.": lambda: 2 * kl(1.0, 4.0),
-            "4 is the variance already; there is no root or square to take.": lambda: (
-                kl(1.0, 2.0)
-            ),
+            "4 is the variance already; there is no root or square to take.": lambda: kl(1.0, 2.0),
             "That is in bits.": lambda: kl(1.0, 4.0) / LN2,
         },
     ),
@@ -131,12 +126,8 @@ ASKED = [
         lambda: bits(133, 64),
         "$133 / (64 \\ln 2)$.",
         {
-            "That is in nats per dimension. Divide by $\\ln 2$ as well.": lambda: (
-                133 / 64
-            ),
-            "That is for the whole image. Divide by the number of dimensions.": lambda: (
-                133 / LN2
-            ),
+            "That is in nats per dimension. Divide by $\\ln 2$ as well.": lambda: 133 / 64,
+            "That is for the whole image. Divide by the number of dimensions.": lambda: 133 / LN2,
             "Nats are larger than bits, so there are more bits: divide by $\\ln 2$.": lambda: (
                 133 * LN2 / 64
             ),

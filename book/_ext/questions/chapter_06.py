@@ -32,9 +32,7 @@ def taken_out() -> float:
 
 def error_in_x0() -> float:
     diffusion = GaussianDiffusion(NoiseSchedule([0.99]))
-    exact, off = (
-        diffusion.convert(of(e), of(0.0), 1, "eps", "x0") for e in (0.0, 0.1)
-    )
+    exact, off = (diffusion.convert(of(e), of(0.0), 1, "eps", "x0") for e in (0.0, 0.1))
     return float((exact - off).abs())
 
 
@@ -43,9 +41,7 @@ def best_variance() -> str:
     schedule = linear_schedule()
     oracle = Oracle(schedule, of(0.0), std=0.5)
     inside = all(
-        schedule.beta_tilde[t]
-        < float(oracle.q_reverse(of(0.1), t).variances)
-        < schedule.beta[t]
+        schedule.beta_tilde[t] < float(oracle.q_reverse(of(0.1), t).variances) < schedule.beta[t]
         for t in (2, 50, 500)
     )
     return "between" if inside else "outside"
@@ -59,16 +55,12 @@ ASKED = [
         "The precisions are 10 and 3.33, so the first has three quarters of the say: "
         "$0.75 \\cdot 0.2 + 0.25 \\cdot 0.8$.",
         {
-            "That gives both the same say. The surer one has more.": lambda: (
-                0.5
-            ),
+            "That gives both the same say. The surer one has more.": lambda: 0.5,
             "That weighs by variances, so the one who knows less has more say.": lambda: (
                 0.25 * 0.2 + 0.75 * 0.8
             ),
             "That weighs by one over the standard deviation. The precision is one over the "
-            "variance.": lambda: (
-                (0.2 / 0.1**0.5 + 0.8 / 0.3**0.5) / (0.1**-0.5 + 0.3**-0.5)
-            ),
+            "variance.": lambda: (0.2 / 0.1**0.5 + 0.8 / 0.3**0.5) / (0.1**-0.5 + 0.3**-0.5),
         },
     ),
     Numeric(
@@ -80,9 +72,7 @@ ASKED = [
             "That is upside down. To know $x_0$ as well makes the variance smaller.": lambda: (
                 0.37 / 0.1
             ),
-            "The betas are not added: $\\bar\\alpha_2 = 0.9 \\cdot 0.7$.": lambda: (
-                0.1 / 0.4
-            ),
+            "The betas are not added: $\\bar\\alpha_2 = 0.9 \\cdot 0.7$.": lambda: 0.1 / 0.4,
             "That is $\\tilde\\beta_2$ itself.": lambda: 0.1 / 0.37 * 0.3,
             "That is what the steps keep. The formula has the variances of the noise.": lambda: (
                 0.9 / 0.63
@@ -99,9 +89,7 @@ ASKED = [
         {
             "That turns one step of $q$ round. But $\\varepsilon$ is the noise of all steps, and "
             "the last one is a small part of it.": lambda: 0.02**0.5,
-            "That is all the noise in $x_t$, so what is left is the guess at $x_0$.": lambda: (
-                0.5
-            ),
+            "That is all the noise in $x_t$, so what is left is the guess at $x_0$.": lambda: 0.5,
             "The root of $1-\\bar\\alpha_t$ is missing.": lambda: 0.02 / 0.25,
             "Divide by $\\sqrt{1-\\bar\\alpha_t}$.": lambda: 0.02,
         },
@@ -114,12 +102,8 @@ ASKED = [
         "nothing of the image, with a good answer for the noise.",
         {
             "The same error has another size in each coordinate.": lambda: 0.1,
-            "Divide by $\\sqrt{\\bar\\alpha_t}$; that multiplies.": lambda: (
-                0.1 * 0.99**0.5 * 0.1
-            ),
-            "The root of $\\bar\\alpha_t$ is missing.": lambda: (
-                0.1 * 0.99**0.5 / 0.01
-            ),
+            "Divide by $\\sqrt{\\bar\\alpha_t}$; that multiplies.": lambda: 0.1 * 0.99**0.5 * 0.1,
+            "The root of $\\bar\\alpha_t$ is missing.": lambda: 0.1 * 0.99**0.5 / 0.01,
         },
     ),
     Choice(

@@ -23,9 +23,7 @@ def can_be_negative() -> str:
     variance = torch.tensor(1e-4**2, dtype=torch.float64)
     mass = float(decoder_nll(LEVEL, LEVEL, variance))
     density = float(gaussian_nll(LEVEL, LEVEL, variance))
-    return {(False, True): "density", (True, True): "both"}[
-        mass < 0, density < 0
-    ]
+    return {(False, True): "density", (True, True): "both"}[mass < 0, density < 0]
 
 
 def floor(sigma: float) -> float:
@@ -52,14 +50,11 @@ def noise_at_the_end() -> str:
     """Whether the picture with noise in the last step is farther from the right one."""
     diffusion = GaussianDiffusion(linear_schedule())
     x0 = LEVEL.expand(1000, 1)
-    eps, z = torch.randn(
-        2, 1000, 1, generator=torch.Generator().manual_seed(0)
-    ).double()
+    eps, z = torch.randn(2, 1000, 1, generator=torch.Generator().manual_seed(0)).double()
     x1 = diffusion.q_sample(x0, 1, eps)
     out = diffusion.p_from_output(eps, x1, 1)
     without, noisy = (
-        float((x - x0).abs().max())
-        for x in (diffusion.p_draw(out, 1, z), out.mean + 0.01 * z)
+        float((x - x0).abs().max()) for x in (diffusion.p_draw(out, 1, z), out.mean + 0.01 * z)
     )
     zero = float(out.variance.max()) == 0
     return "stays" if without < 1e-9 < noisy and not zero else "zero"
@@ -71,15 +66,9 @@ ASKED = [
         lambda: float(to_model_range(torch.tensor(128), dtype=torch.float64)),
         "$2 \\cdot 128 / 255 - 1 = 1/255$. The middle lies between the bytes 127 and 128.",
         {
-            "The middle of 0 and 255 is 127.5, half a grey level away from 128.": lambda: (
-                0.0
-            ),
-            "That is in $[0, 1]$. The chain works on $[-1, 1]$.": lambda: (
-                128 / 255
-            ),
-            "A whole level is $2/255$; the byte is half a level from the middle.": lambda: (
-                2 / 255
-            ),
+            "The middle of 0 and 255 is 127.5, half a grey level away from 128.": lambda: 0.0,
+            "That is in $[0, 1]$. The chain works on $[-1, 1]$.": lambda: 128 / 255,
+            "A whole level is $2/255$; the byte is half a level from the middle.": lambda: 2 / 255,
         },
     ),
     Choice(
@@ -110,9 +99,7 @@ ASKED = [
         "The edges are one standard deviation away, so $-\\log_2 0.683$. A perfect mean is not "
         "free: the rest of the mass lies on other levels.",
         {
-            "The Gaussian is wider than the bin, so some mass goes to the neighbours.": lambda: (
-                0.0
-            ),
+            "The Gaussian is wider than the bin, so some mass goes to the neighbours.": lambda: 0.0,
             "That is in nats.": lambda: floor(1 / 255) * LN2,
             "That takes off one tail alone. There is an edge on either side.": lambda: (
                 -math.log2(0.8413447)

@@ -110,15 +110,9 @@ ASKED = [
             (0, 1): "The noise is drawn before it is mixed in.",
             (1, 2): "The network must see $x_t$ of this batch.",
             (2, 4): "There is no loss yet to take the gradient of.",
-            (
-                3,
-                4,
-            ): "`backward` adds to the gradient that is there: clear the old one before, and "
+            (3, 4): "`backward` adds to the gradient that is there: clear the old one before, and "
             "the new one not at all.",
-            (
-                4,
-                5,
-            ): "The step goes along the gradient, which `backward` computes.",
+            (4, 5): "The step goes along the gradient, which `backward` computes.",
         },
         trains,
         "The old gradient may be cleared anywhere before the new one is computed.",

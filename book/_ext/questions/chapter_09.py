@@ -43,10 +43,7 @@ def end_without_noise() -> str:
 def grown_error(beta: float) -> float:
     """What an error of 0.02 becomes in one step from pure noise."""
     chain = GaussianDiffusion(NoiseSchedule([1 - 1e-9, beta]))
-    means = [
-        chain.p_from_output(of(e), of(0.3), 2, clip=False).mean
-        for e in (0.0, 0.02)
-    ]
+    means = [chain.p_from_output(of(e), of(0.3), 2, clip=False).mean for e in (0.0, 0.02)]
     return float((means[0] - means[1]).abs())
 
 
@@ -78,19 +75,10 @@ ASKED = [
             "x = x + beta.sqrt() * z",
         ),
         {
-            (
-                0,
-                1,
-            ): "The network is asked about $x_t$, before anything has happened to it.",
-            (
-                1,
-                2,
-            ): "The bracket comes first: the noise is taken out of $x_t$, and the difference "
+            (0, 1): "The network is asked about $x_t$, before anything has happened to it.",
+            (1, 2): "The bracket comes first: the noise is taken out of $x_t$, and the difference "
             "divided by $\\sqrt{\\alpha_t}$.",
-            (
-                2,
-                3,
-            ): "Fresh noise comes last: its size is $\\sigma_t$ in $x_{t-1}$, with nothing "
+            (2, 3): "Fresh noise comes last: its size is $\\sigma_t$ in $x_{t-1}$, with nothing "
             "taken from it and nothing divided.",
         },
         steps_back,
@@ -129,9 +117,7 @@ ASKED = [
             "The step multiplies it by $\\beta_t / (\\sqrt{\\alpha_t}\\sqrt{1-\\bar\\alpha_t})$.": lambda: (
                 0.02
             ),
-            "Divide by $\\sqrt{\\alpha_T}$ too, which is $\\sqrt{0.04}$.": lambda: (
-                0.02 * 0.96
-            ),
+            "Divide by $\\sqrt{\\alpha_T}$ too, which is $\\sqrt{0.04}$.": lambda: 0.02 * 0.96,
             "Divide by the root of $\\alpha_T$.": lambda: 0.02 * 0.96 / 0.04,
         },
     ),
@@ -143,9 +129,7 @@ ASKED = [
         "add. A sharp picture is a worse guess.",
         {
             "The sample adds its own spread around the mean.": lambda: 0.2,
-            "A sample looks real and is farther from the image that was there.": lambda: (
-                0.0
-            ),
+            "A sample looks real and is farther from the image that was there.": lambda: 0.0,
             "Variances add, not standard deviations: twice, and not $\\sqrt2$ times.": lambda: (
                 0.2 * 2**0.5
             ),

@@ -19,13 +19,9 @@ def noisier_neighbour() -> str:
         ("batch", nn.BatchNorm2d(4)),
         ("group", nn.GroupNorm(2, 4)),
     ):
-        quiet, loud = (
-            norm(torch.stack([first, factor * other]))[0] for factor in (1, 9)
-        )
+        quiet, loud = (norm(torch.stack([first, factor * other]))[0] for factor in (1, 9))
         changed[name] = not torch.allclose(quiet, loud, atol=1e-4)
-    return {(True, False): "batch", (True, True): "both"}[
-        changed["batch"], changed["group"]
-    ]
+    return {(True, False): "batch", (True, True): "both"}[changed["batch"], changed["group"]]
 
 
 def block_of(order: Sequence[str]) -> bool:
@@ -63,9 +59,7 @@ def as_alike_as_10_and_13() -> str:
 
 def more_pairs(times: int) -> float:
     """How many times as many entries the matrix of attention has, at so many times the side."""
-    small, large = (
-        torch.empty(side**2, 8, device="meta") for side in (8, 8 * times)
-    )
+    small, large = (torch.empty(side**2, 8, device="meta") for side in (8, 8 * times))
     return (large @ large.T).numel() / (small @ small.T).numel()
 
 
@@ -117,14 +111,8 @@ ASKED = [
         ),
         {
             (0, 1): "The time is added to what the first convolution makes.",
-            (
-                1,
-                2,
-            ): "The time comes in between: the second norm and convolution see it.",
-            (
-                2,
-                3,
-            ): "The correction is finished before it is added to the input.",
+            (1, 2): "The time comes in between: the second norm and convolution see it.",
+            (2, 3): "The correction is finished before it is added to the input.",
         },
         block_of,
         "Norm, activation, convolution; the time; once more; and the sum past it all.",
@@ -157,12 +145,8 @@ ASKED = [
         "Nine times the pixels, and a pair of them for each entry: $9^2$. Linear attention keeps "
         "nine times as much.",
         {
-            "That is how many pixels there are. $A$ has an entry for each pair.": lambda: (
-                9
-            ),
-            "That is a cube. $A$ has $N^2$ entries, and $N$ is a square itself.": lambda: (
-                27
-            ),
+            "That is how many pixels there are. $A$ has an entry for each pair.": lambda: 9,
+            "That is a cube. $A$ has $N^2$ entries, and $N$ is a square itself.": lambda: 27,
             "That is the side.": lambda: 3,
         },
     ),
@@ -172,15 +156,9 @@ ASKED = [
         wider_by,
         "One pixel on either side there, and each of those is two pixels of the image.",
         {
-            "So it would at full size. One level down a pixel is two pixels wide.": lambda: (
-                2
-            ),
-            "One pixel down there on either side is two of the image on either side.": lambda: (
-                8
-            ),
-            "A kernel of three reaches one pixel to either side of its middle.": lambda: (
-                6
-            ),
+            "So it would at full size. One level down a pixel is two pixels wide.": lambda: 2,
+            "One pixel down there on either side is two of the image on either side.": lambda: 8,
+            "A kernel of three reaches one pixel to either side of its middle.": lambda: 6,
         },
     ),
 ]

@@ -74,9 +74,7 @@ ASKED = [
         operations,
         "$2 \\cdot 9 \\cdot 64 \\cdot 128 \\cdot 256$.",
         {
-            "Each weight takes a multiplication and an addition.": lambda: (
-                9 * 64 * 128 * 256 / 1e6
-            ),
+            "Each weight takes a multiplication and an addition.": lambda: 9 * 64 * 128 * 256 / 1e6,
             "That is forward and backward together.": lambda: 3 * operations(),
             "That is a $1 \\times 1$ convolution: the kernel has nine weights.": lambda: (
                 operations() / 9
@@ -146,9 +144,7 @@ ASKED = [
         lambda: told(1000),
         "It counts from 0, so it knows the times 0 to 999. `ZeroBased` hands on $t - 1$.",
         {
-            "It has never been trained with that number, and no error is raised.": lambda: (
-                1000
-            ),
+            "It has never been trained with that number, and no error is raised.": lambda: 1000,
             "One less, not one more: its first step is called 0.": lambda: 1001,
         },
         within=0,

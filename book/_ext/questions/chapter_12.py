@@ -121,18 +121,10 @@ ASKED = [
         lambda: few_classes(4),
         "$p(c)$ is flat over four classes, with the entropy $\\ln 4$; each $p(c \\mid x)$ has none.",
         {
-            "To be sure is one half of it. Ten needs all ten classes.": lambda: (
-                10.0
-            ),
-            "That is the score of a model that draws one class alone.": lambda: (
-                1.0
-            ),
-            "That is the entropy $\\ln 4$; the score is its exponential.": lambda: (
-                math.log(4)
-            ),
-            "That is the share of classes. The score runs from 1 to 10.": lambda: (
-                0.4
-            ),
+            "To be sure is one half of it. Ten needs all ten classes.": lambda: 10.0,
+            "That is the score of a model that draws one class alone.": lambda: 1.0,
+            "That is the entropy $\\ln 4$; the score is its exponential.": lambda: math.log(4),
+            "That is the share of classes. The score runs from 1 to 10.": lambda: 0.4,
         },
     ),
     Choice(
@@ -161,12 +153,8 @@ ASKED = [
         lambda: rate(1),
         "$x_3$ for $L_T$, then $x_2$ for $L_2$ and $x_1$ for $L_1$. What $L_0$ pays for is left out.",
         {
-            "That pays for the image as well. The receiver stops before $L_0$.": lambda: (
-                3.0
-            ),
-            "$L_1$ pays for the step from $x_2$ to $x_1$, which the receiver has.": lambda: (
-                0.5
-            ),
+            "That pays for the image as well. The receiver stops before $L_0$.": lambda: 3.0,
+            "$L_1$ pays for the step from $x_2$ to $x_1$, which the receiver has.": lambda: 0.5,
             "$x_T$ must be transmitted too, for $L_T$.": lambda: 1.3,
         },
     ),

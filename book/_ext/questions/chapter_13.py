@@ -37,10 +37,7 @@ def moved_by_the_bound() -> str:
     loss = diffusion.p_losses(network, x0, 20, eps).sum()
     xt = diffusion.q_sample(x0, 20, eps)
     simple = ((numbers[0] * xt - eps) ** 2).mean()
-    hybrid, plain = (
-        torch.autograd.grad(x, numbers, allow_unused=True)[0]
-        for x in (loss, simple)
-    )
+    hybrid, plain = (torch.autograd.grad(x, numbers, allow_unused=True)[0] for x in (loss, simple))
     mean, variance = (hybrid - plain).abs() > 1e-12
     names = {(False, True): "variance", (True, True): "both"}
     return names[bool(mean), bool(variance)]
@@ -60,9 +57,7 @@ def jumps(order: Sequence[str]) -> bool:
     def network(x: torch.Tensor, t: int) -> torch.Tensor:
         return x**2 + t / 1000
 
-    names = run(
-        order, x=x, t=600, s=400, alpha_bar=COSINE.alpha_bar, network=network
-    )
+    names = run(order, x=x, t=600, s=400, alpha_bar=COSINE.alpha_bar, network=network)
     eps_hat = network(x, 600)
     right = b.sqrt() * (x - (1 - a).sqrt() * eps_hat) / a.sqrt()
     right = right + (1 - b).sqrt() * eps_hat
@@ -97,12 +92,8 @@ ASKED = [
         mixed_variance,
         "$u = \\tfrac12$, and the logarithms are mixed: $\\sqrt{0.04 \\cdot 0.01}$.",
         {
-            "That mixes the variances. The logarithms are mixed.": lambda: (
-                0.025
-            ),
-            "That is $u = 0$. $r$ runs from $-1$ to 1, and $r = 0$ is the middle.": lambda: (
-                0.01
-            ),
+            "That mixes the variances. The logarithms are mixed.": lambda: 0.025,
+            "That is $u = 0$. $r$ runs from $-1$ to 1, and $r = 0$ is the middle.": lambda: 0.01,
             "That is $u = 1$, which $r = 1$ says.": lambda: 0.04,
         },
     ),
@@ -136,12 +127,8 @@ ASKED = [
         "20 times that of $x_0$.",
         {
             "That is the weight on the error of $x_0$.": lambda: 5.0,
-            "That is for $v$: there it is divided by $\\mathrm{SNR} + 1$.": lambda: (
-                5 / 21
-            ),
-            "That is the plain loss. The steps with little noise get less than that.": lambda: (
-                1.0
-            ),
+            "That is for $v$: there it is divided by $\\mathrm{SNR} + 1$.": lambda: 5 / 21,
+            "That is the plain loss. The steps with little noise get less than that.": lambda: 1.0,
             "That is upside down.": lambda: 4.0,
         },
         within=0.004,
@@ -159,15 +146,9 @@ ASKED = [
         {
             (0, 2): "The guess needs $\\bar\\alpha_t$.",
             (1, 2): "The guess needs what the network says of $x_t$.",
-            (
-                2,
-                3,
-            ): "The jump keeps the guess and the old noise; both must be there.",
+            (2, 3): "The jump keeps the guess and the old noise; both must be there.",
             (0, 4): "`a` belongs to where $x$ comes from. Move $t$ later.",
-            (
-                1,
-                4,
-            ): "The network must be told where $x$ comes from. Move $t$ later.",
+            (1, 4): "The network must be told where $x$ comes from. Move $t$ later.",
         },
         jumps,
         "One answer of the network serves both parts: the guess, and the noise that is kept.",
@@ -178,16 +159,10 @@ ASKED = [
         old_noise,
         "The variances must add to 0.5, so $\\sqrt{0.5 - 0.2}$.",
         {
-            "Then the noise would have the variance 0.7, too much for this stop.": lambda: (
-                0.5**0.5
-            ),
-            "That is the variance of the old part; its root is the factor.": lambda: (
-                0.3
-            ),
+            "Then the noise would have the variance 0.7, too much for this stop.": lambda: 0.5**0.5,
+            "That is the variance of the old part; its root is the factor.": lambda: 0.3,
             "That is the fresh part's factor, $\\sigma$.": lambda: 0.2**0.5,
-            "Variances are subtracted, not standard deviations.": lambda: (
-                0.5**0.5 - 0.2**0.5
-            ),
+            "Variances are subtracted, not standard deviations.": lambda: 0.5**0.5 - 0.2**0.5,
         },
     ),
     Numeric(

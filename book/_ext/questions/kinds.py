@@ -112,9 +112,7 @@ class Order:
     def shown(self) -> list[int]:
         """The order in which the page shows the lines: shuffled, always alike, and wrong."""
         dice, order = random.Random(self.text), list(range(len(self.lines)))
-        while self.verdict(order).right or any(
-            b == a + 1 for a, b in pairwise(order)
-        ):
+        while self.verdict(order).right or any(b == a + 1 for a, b in pairwise(order)):
             dice.shuffle(order)
         return order
 

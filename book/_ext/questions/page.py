@@ -122,9 +122,7 @@ class QuestionDirective(SphinxDirective):
             ]
         made: list[nodes.Node] = []
         if isinstance(question, Choice):
-            made.append(
-                raw(f'<div role="radiogroup" aria-labelledby="{place}-text">')
-            )
+            made.append(raw(f'<div role="radiogroup" aria-labelledby="{place}-text">'))
             for i, (text, _) in enumerate(question.options.values()):
                 box = f'<input type="radio" name="{place}" value="{i}">'
                 made.append(raw(f'<label class="question-option">{box}'))
@@ -207,9 +205,7 @@ def ways_to_colab(app: Sphinx, doctree: nodes.document) -> None:
         label = EXERCISE.fullmatch(node.get("label", ""))
         if label is None or f"{label[1]}.{label[2]}" not in CHECKERS:
             continue
-        link = nodes.reference(
-            "", "open this chapter in Colab", refuri=colab(app, app.env.docname)
-        )
+        link = nodes.reference("", "open this chapter in Colab", refuri=colab(app, app.env.docname))
         said = nodes.paragraph("", "Try it: ", classes=["try-it"])
         said += [
             link,
@@ -220,14 +216,10 @@ def ways_to_colab(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_directive("question", QuestionDirective)
-    others: dict[str, Any] = dict.fromkeys(
-        ("latex", "text", "man", "texinfo"), (skip, None)
-    )
+    others: dict[str, Any] = dict.fromkeys(("latex", "text", "man", "texinfo"), (skip, None))
     app.add_node(veiled, html=(visit_veiled, depart_veiled), **others)
     app.add_css_file("questions.css")
-    app.add_js_file(
-        "reading.js"
-    )  # not deferred: it folds before anything is drawn
+    app.add_js_file("reading.js")  # not deferred: it folds before anything is drawn
     app.add_js_file("questions.js", defer="defer")
     app.connect("config-inited", into_the_sidebar, priority=900)
     app.connect("doctree-read", ways_to_colab)
