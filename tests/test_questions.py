@@ -126,6 +126,35 @@ def test_numbers_on_paper(name: str) -> None:
     assert right == pytest.approx(ON_PAPER[name](), rel=MEASURED.get(name, 1e-6))
 
 
+# What we say, whatever the code computes.
+WE_SAY = {
+    "1.3": "p",
+    "2.5": "later",
+    "3.1": "small",
+    "4.1": "most",
+    "4.3": "L_0",
+    "5.2": "early",
+    "6.5": "between",
+    "7.2": "density",
+    "7.5": "stays",
+    "8.1": "same",
+    "8.4": "small",
+    "9.2": "left",
+    "10.1": "batch",
+    "10.3": "steps",
+    "11.3": "stays",
+    "11.4": "mean",
+    "12.2": "open",
+    "12.4": "bits",
+    "13.2": "variance",
+}
+
+
+def test_what_code_computes_is_what_we_say() -> None:
+    computed = {name: q.right() for name, q in QUESTIONS.items() if isinstance(q, Choice)}
+    assert computed == WE_SAY
+
+
 @of_kind(Choice)
 def test_choices(name: str, question: Choice) -> None:
     right = question.right()
