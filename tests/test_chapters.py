@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ddpm_lite.checks import CHECKERS
+from tests.asked import BLOCK
 from tests.systems import of_the_source
 
 pytestmark = of_the_source
@@ -33,7 +34,18 @@ def cells(path: Path, kind: str | None = None) -> list[Any]:
 def prose(path: Path) -> str:
     if path.suffix == ".md":
         return path.read_text()
-    return "\n\n".join(c.source for c in cells(path, "markdown"))
+    return without_questions("\n\n".join(c.source for c in cells(path, "markdown")))
+
+
+def without_questions(text: str) -> str:
+    """Questions are answered, not read; tests/test_questions.py has them."""
+    return BLOCK.sub("", text)
+
+
+def test_questions_are_no_prose() -> None:
+    text = "before\n\n:::{question} 2.1\nWhat is\n\n$$\nx ?\n$$\n:::\n\nafter\n\n"
+    exercise = ":::{exercise} A title\n:label: ex-2-1\n\nStays.\n:::"
+    assert without_questions(text + exercise) == f"before\n\n\n\nafter\n\n{exercise}"
 
 
 def docstrings() -> dict[str, str]:

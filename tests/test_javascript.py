@@ -131,7 +131,7 @@ def test_every_file_is_used() -> None:
     """By a widget, by the exported engine or by a page of the book."""
     texts = [p.read_text() for p in ROOT.glob("ddpm_lite/**/*.js")]
     texts += [p.read_text() for p in ROOT.glob("ddpm_lite/**/*.py")]
-    texts += [p.read_text() for p in [ROOT / "_config.yml", *ROOT.glob("book/_ext/*.py")]]
+    texts += [p.read_text() for p in [ROOT / "_config.yml", *ROOT.glob("book/_ext/**/*.py")]]
     for path in tracked():
         assert any(f'{path.name}"' in t or f"{path.name}]" in t for t in texts), path
 

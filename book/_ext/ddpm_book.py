@@ -17,6 +17,7 @@ from docutils import nodes
 from ledger import Ledger
 from light import choose_scripts, lighten
 from live_widget import VIEW, LiveWidget
+from questions import page as questions
 from quiet_sampler import QuietSampler
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -164,7 +165,8 @@ def reading_time(app: Sphinx, doctree: nodes.document) -> None:
     for node in doctree.findall(nodes.literal_block):
         lines += node.astext().count("\n") + 1
     for node in doctree.findall(nodes.paragraph):
-        words += len(node.astext().split())
+        if not isinstance(node.parent, questions.veiled):
+            words += len(node.astext().split())
     minutes = round(words / WORDS_A_MINUTE + lines / LINES_A_MINUTE)
     title = next(iter(doctree.findall(nodes.title)))
     said = nodes.paragraph(
@@ -178,6 +180,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.setup_extension("sphinx_sitemap")
         app.config.sitemap_url_scheme = "{link}"
         app.config.sitemap_show_lastmod = False
+    questions.setup(app)
     app.add_directive("ledger", Ledger)
     app.add_directive("live-widget", LiveWidget)
     app.add_directive("quiet-sampler", QuietSampler)

@@ -35,6 +35,18 @@ def test_a_worker_draws(site: Path, visit: Open) -> None:
         page.get_by_text("Step t = ").wait_for()
 
 
+def test_a_question_is_checked_and_code_is_folded(site: Path, visit: Open) -> None:
+    with served(site, POLICY) as server:
+        page = visit(f"{server}/book/02-forward-process.html")
+        question = page.locator("[data-question='2.1']")
+        question.get_by_label("Your answer").fill("0.4")
+        question.get_by_role("button", name="Check").click()
+        assert question.get_by_role("status").inner_text().startswith("Right. ")
+        page.get_by_label("Read without code").check()
+        assert not page.locator(".cell_input").first.is_visible()
+        page.wait_for_load_state("networkidle")
+
+
 def test_where_a_widget_may_not_run_it_says_so(site: Path, browser: Browser) -> None:
     with served(site, POLICY.replace(" blob:", "")) as server:
         page = browser.new_page()
