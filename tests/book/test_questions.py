@@ -17,6 +17,7 @@ PAGES = {n: f"book/{stem}.html" for n, stem in NAMES.items()}
 FIRST, SECOND = PAGES[1], PAGES[2]
 OF_FIRST = [name for name in QUESTIONS if name.startswith("1.")]
 ASKING = [PAGES[n] for n in sorted({int(name.split(".")[0]) for name in QUESTIONS})]
+SCHEMES: tuple[Any, ...] = ("light", "dark")
 # A browser that refuses to keep what the book asks it to.
 REFUSES = """for (const does of ["getItem", "setItem", "removeItem"]) {
   const plain = Storage.prototype[does];
@@ -106,8 +107,12 @@ def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> 
         assert view.locator(".questions-answered").inner_text() == (
             f"{count} of {len(QUESTIONS)} answered"
         )
-    found = Axe().run(view, context=".question", options=OPTIONS).response["violations"]
-    assert not found, "\n".join(map(told, found))
+    for scheme in SCHEMES:
+        view.emulate_media(color_scheme=scheme)
+        view.wait_for_selector(f"html[data-theme={scheme}]")
+        view.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+        found = Axe().run(view, context=".question", options=OPTIONS).response["violations"]
+        assert not found, "\n".join(map(told, found))
 
 
 def test_by_keyboard_alone(base: str, visit: Open) -> None:
