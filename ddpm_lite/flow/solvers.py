@@ -2,7 +2,7 @@
 
 The flow carries x_t to t = 0 without noise. Along it x_t / sqrt(alpha_bar_t) moves by eps_hat as
 sqrt(1 / SNR) falls, and x_t / sqrt(1 - alpha_bar_t) moves by x0_hat as sqrt(SNR) grows. `ddim` with
-eta = 0 is Euler's step of either. Eq. {eq}`eq-flow-eps`.
+eta = 0 is Euler's step of either.
 """
 
 import math
