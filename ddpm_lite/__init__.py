@@ -4,6 +4,8 @@ from ddpm_lite._moved import keep_old_names
 from ddpm_lite._version import __version__
 from ddpm_lite.bound import ELBO, Estimate, elbo, elbo_along_path, elbo_estimate, prior_kl
 from ddpm_lite.diffusion import GaussianDiffusion, Prediction
+from ddpm_lite.flow.likelihood import FlowLikelihood, flow_likelihood
+from ddpm_lite.flow.solvers import dpm_solver, heun
 from ddpm_lite.forward import ForwardProcess
 from ddpm_lite.gaussian import decoder_nll, gaussian_kl, gaussian_nll
 from ddpm_lite.images.data import digits, from_model_range, photograph, to_model_range
@@ -24,9 +26,11 @@ from ddpm_lite.samplers import SampleStep, ddim, ddpm, encode, inpaint, interpol
 from ddpm_lite.schedule import (
     NoiseSchedule,
     cosine_schedule,
+    line_schedule,
     linear_schedule,
     sigmoid_schedule,
     spaced_times,
+    zero_terminal_snr,
 )
 from ddpm_lite.training import TrainConfig, TrainStep, train
 from ddpm_lite.unet import UNet, UNetConfig, time_embedding
@@ -37,6 +41,7 @@ keep_old_names()
 __all__ = [
     "ELBO",
     "Estimate",
+    "FlowLikelihood",
     "ForwardProcess",
     "GaussianDiffusion",
     "ImageSet",
@@ -59,18 +64,22 @@ __all__ = [
     "ddpm",
     "decoder_nll",
     "digits",
+    "dpm_solver",
     "elbo",
     "elbo_along_path",
     "elbo_estimate",
     "encode",
     "evaluate_samples",
+    "flow_likelihood",
     "frechet_distance",
     "from_model_range",
     "gaussian_kl",
     "gaussian_nll",
+    "heun",
     "inception_score",
     "inpaint",
     "interpolate",
+    "line_schedule",
     "linear_schedule",
     "load",
     "load_diffusers",
@@ -90,4 +99,5 @@ __all__ = [
     "time_embedding",
     "to_model_range",
     "train",
+    "zero_terminal_snr",
 ]

@@ -56,7 +56,8 @@ class GaussianDiffusion(ForwardProcess):
     Args:
         schedule: the variances beta_1..beta_T.
         objective: what the model's output means; "eps", the noise in xt; "x0", the image; "v",
-            between the two; "mu", the posterior's mean. `target` has their formulas.
+            between the two; "mu", the posterior's mean; "u", the velocity of flow matching.
+            `target` has their formulas.
         variance: sigma_t^2 of p_theta; "beta" or "beta_tilde", the two choices of Ho et al.
             (2020), Section 3.2, or "learned": the output has twice the channels, and the second
             half says where between the two log sigma_t^2 lies, -1 at beta_tilde and 1 at beta
@@ -73,7 +74,8 @@ class GaussianDiffusion(ForwardProcess):
 
     Raises:
         TypeError: a setting of another kind.
-        ValueError: a choice that is not one of these.
+        ValueError: a choice that is not one of these; "eps" with a schedule that leaves nothing of
+            x_0 at T, where the noise does not tell what x_0 is.
     """
 
     objective: Objective = "eps"
@@ -95,6 +97,11 @@ class GaussianDiffusion(ForwardProcess):
             raise ValueError(f"levels must be at least 2, or None, got {self.levels}")
         if self.first_variance is not None and self.variance == "learned":
             raise ValueError("first_variance is of a fixed variance, got it beside 'learned'")
+        if self.objective == "eps" and self.schedule.alpha_bar[-1] == 0:
+            raise ValueError(
+                "with alpha_bar_T = 0 the noise in x_T says nothing of x_0: objective must be v, "
+                "x0, mu or u, got 'eps'"
+            )
         if self.stops or self.trained_on:
             self._check_shortened()
 

@@ -21,7 +21,7 @@ from ddpm_lite.schedule import NoiseSchedule
 
 __all__ = ["Coefficient", "ForwardProcess", "Objective"]
 
-Objective = Literal["eps", "x0", "v", "mu"]
+Objective = Literal["eps", "x0", "v", "mu", "u"]
 
 
 class Coefficient:
@@ -91,6 +91,8 @@ class ForwardProcess:
     mu_tilde_x0 = at_every_t(lambda s: s.alpha_bar_prev.sqrt() * s.beta / (1 - s.alpha_bar))
     mu_tilde_xt = at_every_t(lambda s: s.alpha.sqrt() * (1 - s.alpha_bar_prev) / (1 - s.alpha_bar))
     beta_tilde = at_every_t(lambda s: s.beta_tilde)  # Eq. 7 too
+    # x_t per point of the straight line from x_0 to the noise.
+    per_line = at_every_t(lambda s: s.alpha_bar.sqrt() + (1 - s.alpha_bar).sqrt())
 
     @property
     def T(self) -> int:
@@ -170,6 +172,7 @@ class ForwardProcess:
             "x0": (torch.ones_like(a), torch.zeros_like(a)),
             "v": (-1 / b, a / b),
             "mu": (self.mu_tilde_x0.float64, self.mu_tilde_xt.float64),
+            "u": (-(a + b) / b, 1 / b),
         }
 
     @cached_property
@@ -190,7 +193,9 @@ class ForwardProcess:
         eps, the noise; x0, the image; v = sqrt(alpha_bar_t) eps - sqrt(1 - alpha_bar_t) x0
         (Eq. {eq}`eq-v`; Salimans and Ho, 2022, Section 4); mu, the posterior's mean mu_tilde
         (Ho et al., 2020, Eq. 7 and Eq. 8), which in terms of the noise is
-        (xt - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t); Ho et al. (2020), Eq. 9.
+        (xt - beta_t / sqrt(1 - alpha_bar_t) eps) / sqrt(alpha_t); Ho et al. (2020), Eq. 9;
+        u = eps - x0, the velocity of flow matching on the line from x0 to eps (Eq. {eq}`eq-u`;
+        Lipman et al., 2023, Section 4.1; Liu et al., 2023, Eq. 1).
         """
         t = self._check(t, x0=x0, xt=xt, eps=eps)
         check_choice("objective", objective, get_args(Objective))
@@ -207,6 +212,8 @@ class ForwardProcess:
                 return (a * eps - b * x0).to(x0.dtype)
             case "mu":
                 return self._convert(x0, xt, t, "x0", "mu")
+            case "u":
+                return eps - x0
 
     @door
     def convert(
@@ -214,14 +221,23 @@ class ForwardProcess:
     ) -> Images:
         """The same prediction in another coordinate, for instance x0_hat from eps_hat.
 
-        For a given xt, each of eps, x0, v and mu is a straight line in x0, so each is one in any
+        For a given xt, each of eps, x0, v, mu and u is a straight line in x0, so each is one in any
         other. From eps to x0 it is x0_hat = (x_t - sqrt(1 - alpha_bar_t) eps_hat) /
         sqrt(alpha_bar_t); Ho et al. (2020), Eq. 15. From eps to mu it is Eq. {eq}`eq-mu-eps`, their
-        Eq. 11.
+        Eq. 11. From u to x0 it is Eq. {eq}`eq-from-u`.
+
+        Raises:
+            ValueError: eps given at a t where alpha_bar_t = 0: x_t is the noise, whatever x0 is.
         """
         check_choice("given", given, get_args(Objective))
         check_choice("wanted", wanted, get_args(Objective))
-        return self._convert(output, xt, self._check(t, xt=xt, output=output), given, wanted)
+        t = self._check(t, xt=xt, output=output)
+        # Values of t are looked at only where a schedule ends in zero.
+        if given == "eps" != wanted and self.schedule.alpha_bar[-1] == 0:
+            last = t == self.T
+            if bool(last.any() if isinstance(last, Tensor) else last):
+                raise ValueError(f"eps says nothing of x0 where alpha_bar_t = 0, got t = {self.T}")
+        return self._convert(output, xt, t, given, wanted)
 
     def _convert(
         self, output: Tensor, xt: Tensor, t: Time, given: Objective, wanted: Objective
@@ -230,6 +246,25 @@ class ForwardProcess:
             return output
         slope, shift = self.conversions[given, wanted]
         return (slope.at(t, xt) * output + shift.at(t, xt) * xt).to(xt.dtype)
+
+    # The straight line from x_0 to the noise.
+
+    @door
+    def to_line(self, xt: Images, t: Time) -> Images:
+        """The line's point (1 - s) x0 + s eps that x_t is a multiple of, s = `schedule.line[t]`.
+
+        x_t / (sqrt(alpha_bar_t) + sqrt(1 - alpha_bar_t)). A network of flow matching is asked about
+        this point, at this s. Eq. {eq}`eq-line`.
+        """
+        return (xt / self.per_line.at(self._check(t, xt=xt), xt)).to(xt.dtype)
+
+    @door
+    def from_line(self, z: Images, t: Time) -> Images:
+        """x_t from the line's point z = (1 - s) x0 + s eps, s = `schedule.line[t]`.
+
+        z divided by sqrt((1 - s)^2 + s^2), which undoes `to_line`. Eq. {eq}`eq-line`.
+        """
+        return (z * self.per_line.at(self._check(t, z=z), z)).to(z.dtype)
 
     def _check(self, t: Time, **tensors: Tensor | None) -> Time:
         """Refuse bad images and a bad t by name; return t. Only what is public checks.

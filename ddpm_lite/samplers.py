@@ -103,7 +103,8 @@ def ddim(
     Eq. {eq}`eq-ddim`:
     x_s = sqrt(alpha_bar_s) x0_hat + sqrt(1 - alpha_bar_s - sigma^2) eps_hat + sigma z, from t to
     the next time s, with sigma = eta times the root of that step's beta_tilde. With eta = 1 and
-    all steps it is `ddpm` with "beta_tilde"; with eta = 0 the noise at the start decides all.
+    all steps it is `ddpm` with "beta_tilde"; with eta = 0 the noise at the start decides all, and
+    a step is Euler's rule for the flow, Eq. {eq}`eq-flow-eps`.
 
     Args:
         steps: how many, evenly spaced and ending at T; or the times themselves, increasing.

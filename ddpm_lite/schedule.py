@@ -7,6 +7,7 @@ Elsewhere `alpha_bar` is called `alphas_cumprod` and counts from 0.
 
 import math
 from functools import cached_property
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,12 +16,17 @@ from torch import Tensor
 from ddpm_lite._doors import door
 from ddpm_lite._shapes import PerTime
 
+Spacing = Literal["trailing", "leading", "linspace"]
+
 __all__ = [
     "NoiseSchedule",
+    "Spacing",
     "cosine_schedule",
+    "line_schedule",
     "linear_schedule",
     "sigmoid_schedule",
     "spaced_times",
+    "zero_terminal_snr",
 ]
 
 
@@ -32,7 +38,8 @@ class NoiseSchedule:
     the data.
 
     Args:
-        beta: the T variances beta_1..beta_T, each strictly between 0 and 1.
+        beta: the T variances beta_1..beta_T, each strictly between 0 and 1; beta_T may be 1, after
+            which nothing is left of x_0.
 
     Raises:
         TypeError: beta does not hold floating-point numbers.
@@ -56,6 +63,7 @@ class NoiseSchedule:
                 f"beta must be one-dimensional with T >= 1 entries, got shape {tuple(beta.shape)}"
             )
         outside = ~((beta > 0) & (beta < 1))  # written so that NaN counts as outside
+        outside[-1] &= beta[-1] != 1
         if outside.any():
             t = int(outside.nonzero()[0]) + 1
             value = beta[t - 1].item()
@@ -99,6 +107,16 @@ class NoiseSchedule:
         """
         return self.alpha_bar / (1 - self.alpha_bar)
 
+    @cached_property
+    def line(self) -> PerTime:
+        """s_t, the place of x_t on the straight line from x_0 to the noise: 0 at t = 0.
+
+        s_t = sqrt(1 - alpha_bar_t) / (sqrt(alpha_bar_t) + sqrt(1 - alpha_bar_t)), so that the
+        point (1 - s) x_0 + s eps has the signal-to-noise ratio of x_t. Eq. {eq}`eq-line`.
+        """
+        signal, noise = self.alpha_bar.sqrt(), (1 - self.alpha_bar).sqrt()
+        return noise / (signal + noise)
+
     @door
     def subsequence(self, times: list[int]) -> "NoiseSchedule":
         """The chain that stops only at the given times, with beta recomputed from alpha_bar.
@@ -117,7 +135,7 @@ class NoiseSchedule:
         if not times or any(now <= before for before, now in steps) or times[-1] > self.T:
             raise ValueError(f"times must be increasing integers in 1..{self.T}, got {times}")
         alpha_bar = self.alpha_bar[[0, *times]]
-        return NoiseSchedule(1 - alpha_bar[1:] / alpha_bar[:-1])
+        return _from_alpha_bar(alpha_bar)
 
     @door
     def rescaled(self, T: int) -> "NoiseSchedule":
@@ -129,9 +147,13 @@ class NoiseSchedule:
 
         Raises:
             TypeError: T is not an integer.
-            ValueError: T < 1.
+            ValueError: T < 1, or alpha_bar_T is zero, which has no logarithm.
         """
         _check_length(T)
+        if self.alpha_bar[-1] == 0:
+            raise ValueError(
+                "a schedule can be rescaled where alpha_bar_T > 0, got alpha_bar_T = 0"
+            )
         position = torch.arange(T + 1, dtype=torch.float64, device="cpu") * self.T / T
         before = position.floor().long().clamp(max=self.T - 1)
         log = self.alpha.log().cumsum(0)
@@ -223,18 +245,64 @@ def sigmoid_schedule(
 
 
 @door
-def spaced_times(T: int, steps: int) -> list[int]:
-    """`steps` of the times 1..T, evenly spaced and ending at T: round(i T / steps).
+def line_schedule(T: int = 1000) -> NoiseSchedule:
+    """The line of flow matching, (1 - s) x_0 + s eps with s = t / T, as one more chain.
 
-    A chain that starts from noise has to start at T, where the data are gone; Lin et al. (2023)
-    measure what else it costs.
+    alpha_bar_t = (1 - s)^2 / ((1 - s)^2 + s^2), which has the line's signal-to-noise ratio; x_t is
+    the line's point divided by sqrt((1 - s)^2 + s^2). At T nothing is left of x_0. Eq.
+    {eq}`eq-line`; Lipman et al. (2023), Section 4.1; Liu et al. (2023), Eq. 1.
 
     Raises:
-        ValueError: steps outside 1..T.
+        TypeError: T is not an integer.
+        ValueError: T < 1.
+    """
+    _check_length(T)
+    s = torch.arange(T + 1, dtype=torch.float64, device="cpu") / T
+    alpha_bar = (1 - s) ** 2 / ((1 - s) ** 2 + s**2)
+    return _from_alpha_bar(alpha_bar)
+
+
+@door
+def zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
+    """The schedule, moved and stretched until nothing is left of x_0 at T; its first step stays.
+
+    sqrt(alpha_bar_t) becomes (r_t - r_T) r_1 / (r_1 - r_T), with r_t = sqrt(alpha_bar_t). At T the
+    noise says nothing of x_0: a network must predict v, x0 or u there. Eq. {eq}`eq-zero-snr`; Lin
+    et al. (2023), Algorithm 1.
+
+    Raises:
+        ValueError: one step, which is the first and the last.
+    """
+    if schedule.T < 2:
+        raise ValueError(f"the schedule must have T >= 2 steps, got T = {schedule.T}")
+    root = schedule.alpha_bar.sqrt()
+    root = (root - root[-1]) * root[1] / (root[1] - root[-1])
+    alpha_bar = torch.cat([schedule.alpha_bar[:1], root[1:] ** 2])
+    return _from_alpha_bar(alpha_bar)
+
+
+@door
+def spaced_times(T: int, steps: int, spacing: Spacing = "trailing") -> list[int]:
+    """`steps` of the times 1..T, evenly spaced; Lin et al. (2023), Table 2.
+
+    "trailing" ends at T: round(i T / steps) for i = 1..steps. "leading" begins at 1, in steps of
+    floor(T / steps), and ends before T. "linspace" begins at 1 and ends at T. A chain that starts
+    from noise has to start at T, where the data are gone.
+
+    Raises:
+        ValueError: steps outside 1..T, or another spacing.
     """
     if not 1 <= steps <= T:
         raise ValueError(f"steps must lie in 1..{T}, got {steps}")
+    if spacing == "leading":
+        return [1 + i * (T // steps) for i in range(steps)]
+    if spacing == "linspace":
+        return [round(1 + i * (T - 1) / max(steps - 1, 1)) for i in range(steps)]
     return [round(i * T / steps) for i in range(1, steps + 1)]
+
+
+def _from_alpha_bar(alpha_bar: Tensor) -> NoiseSchedule:
+    return NoiseSchedule(1 - alpha_bar[1:] / alpha_bar[:-1])
 
 
 def _check_length(T: int) -> None:

@@ -226,6 +226,39 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("guidance", "torch.cat([without + scale", "torch.cat([with_label + scale"),
         ("guidance", "scale * (with_label - without)", "(1 + scale) * (with_label - without)"),
     ],
+    "eq-flow-eps": [
+        ("samplers", "(1 - alpha_bar_prev - sigma2).clamp(min=0).sqrt().tolist()", "(1 - alpha_bar_prev - sigma2).clamp(min=0).tolist()"),
+        ("samplers", "alpha_bar_prev.sqrt().tolist(), sigma2.sqrt().tolist()", "alpha_bar_prev.tolist(), sigma2.sqrt().tolist()"),
+    ],
+    "eq-heun": [
+        ("flow.solvers", "best = (x0_hat + then.x0_hat) / 2", "best = then.x0_hat"),
+        ("flow.solvers", "model, ahead, t - 1, clip, x0_hat", "model, ahead, t, clip, x0_hat"),
+    ],
+    "eq-dpm-solver": [
+        ("flow.solvers", "h / (2 * h_before)", "1 / 2"),
+        ("flow.solvers", "(x0_hat - before)", "(before - x0_hat)"),
+    ],
+    "eq-flow-likelihood": [
+        ("flow.likelihood", "log = log + h / 2 * (divergence + divergence_then)", "log = log - h / 2 * (divergence + divergence_then)"),
+        ("flow.likelihood", "phi = diffusion.schedule.alpha_bar.sqrt().acos()", "phi = diffusion.schedule.alpha_bar.acos()"),
+    ],
+    "eq-line": [
+        ("forward", "xt / self.per_line", "xt * self.per_line"),
+        ("schedule", "return noise / (signal + noise)", "return noise**2"),
+        ("schedule", "(1 - s) ** 2 / ((1 - s) ** 2 + s**2)", "1 - s**2"),
+    ],
+    "eq-u": [
+        ("forward", "return eps - x0\n", "return x0 - eps\n"),
+        ("forward", "return eps - x0\n", "return eps\n"),
+    ],
+    "eq-from-u": [
+        ("forward", '"u": (-(a + b) / b, 1 / b)', '"u": (-1 / b, 1 / b)'),
+        ("forward", '"u": (-(a + b) / b, 1 / b)', '"u": (-(a - b) / b, 1 / b)'),
+    ],
+    "eq-zero-snr": [
+        ("schedule", "(root - root[-1]) * root[1] / (root[1] - root[-1])", "(root - root[-1]) / (1 - root[-1])"),
+        ("schedule", "root = schedule.alpha_bar.sqrt()", "root = schedule.alpha_bar.clone()"),
+    ],
 }  # fmt: skip
 
 

@@ -48,7 +48,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "linear_schedule": (d.linear_schedule, {"T": 5, "beta_start": 0.1, "beta_end": 0.2}),
     "cosine_schedule": (d.cosine_schedule, {"T": 5, "s": 0.008, "beta_max": 0.999}),
     "sigmoid_schedule": (d.sigmoid_schedule, {"T": 5, "start": -3.0, "end": 3.0, "tau": 1.0}),
-    "spaced_times": (d.spaced_times, {"T": 5, "steps": 3}),
+    "spaced_times": (d.spaced_times, {"T": 5, "steps": 3, "spacing": "leading"}),
+    "line_schedule": (d.line_schedule, {"T": 5}),
+    "zero_terminal_snr": (d.zero_terminal_snr, {"schedule": SCHEDULE}),
     "NoiseSchedule": (d.NoiseSchedule, {"beta": torch.tensor([0.1, 0.2])}),
     "subsequence": (SCHEDULE.subsequence, {"times": [2, 4]}),
     "rescaled": (SCHEDULE.rescaled, {"T": 3}),
@@ -126,6 +128,35 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "eta": 0.5, "clip": True, "start": X,
         },
     ),
+    "heun": (
+        lambda diffusion, model, shape, steps, average, clip, start: list(
+            d.heun(
+                diffusion, model, shape, steps=steps, average=average, clip=clip, start=start
+            )
+        ),
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "shape": (3, 1, 4, 4), "steps": 3,
+            "average": "eps", "clip": True, "start": X,
+        },
+    ),
+    "dpm_solver": (
+        lambda diffusion, model, shape, steps, clip, start: list(
+            d.dpm_solver(diffusion, model, shape, steps=steps, clip=clip, start=start)
+        ),
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "shape": (3, 1, 4, 4), "steps": 3,
+            "clip": True, "start": X,
+        },
+    ),
+    "flow_likelihood": (
+        d.flow_likelihood,
+        {
+            "diffusion": DIFFUSION, "model": ORACLE, "xt": X, "t": 2, "steps": 3,
+            "trace": "hutchinson", "probes": 2,
+        },
+    ),
+    "to_line": (DIFFUSION.to_line, {"xt": X, "t": T}),
+    "from_line": (DIFFUSION.from_line, {"z": X, "t": T}),
     "encode": (
         d.encode,
         {"diffusion": DIFFUSION, "model": ORACLE, "x0": X, "steps": 3, "refine": 1},

@@ -38,7 +38,7 @@ def wavy(x: Tensor, t: Tensor) -> Tensor:
 
 
 @pytest.mark.proves("elbo", "kl", "decoder", "prior_kl", "total", "ELBO.bits_per_dim")
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
 def test_every_term_by_torch_distributions(objective: Any, variance: Any) -> None:
     """The noise is drawn again from the same seed; each term is then worked out on its own."""

@@ -14,9 +14,11 @@ from ddpm_lite import (
     GaussianDiffusion,
     NoiseSchedule,
     cosine_schedule,
+    line_schedule,
     linear_schedule,
     sigmoid_schedule,
     spaced_times,
+    zero_terminal_snr,
 )
 from tests.processes import schedules
 
@@ -66,7 +68,7 @@ def test_gradients_flow_to_the_model() -> None:
 
 
 @pytest.mark.proves("p_losses", "target")
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 def test_each_objective_is_held_to_its_target(objective: Any) -> None:
     diffusion = GaussianDiffusion(linear_schedule(), objective)
     x0, eps = torch.rand(2, 4, 2, 3, dtype=torch.float64)
@@ -77,8 +79,51 @@ def test_each_objective_is_held_to_its_target(objective: Any) -> None:
     assert_close(loss, torch.full((4,), 0.25).double())
 
 
+@pytest.mark.proves("p_losses", "target")
+def test_flow_matching_is_one_more_objective() -> None:
+    """Its loss, written out on the line, for a network that is asked about the line's point."""
+    diffusion, s = (
+        GaussianDiffusion(line_schedule(40), "u"),
+        torch.tensor([0.25, 0.5, 1.0]).double(),
+    )
+    x0, eps = torch.randn(2, 3, 5, dtype=torch.float64)
+
+    def network(z: Tensor, s: Tensor) -> Tensor:
+        return z.sin() + s[:, None]
+
+    def asked(xt: Tensor, t: Tensor) -> Tensor:
+        return network(diffusion.to_line(xt, t), t / 40)
+
+    z = (1 - s[:, None]) * x0 + s[:, None] * eps
+    expected = ((network(z, s) - (eps - x0)) ** 2).mean(1)
+    assert_close(diffusion.p_losses(asked, x0, torch.tensor([10, 20, 40]), eps), expected)
+
+
 @pytest.mark.proves("loss_weight")
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+def test_u_is_weighed_as_the_error_of_x0_over_the_square_of_s() -> None:
+    """An error of u makes x0 err by s in the line's units: sqrt(1 - alpha_bar) / (a + b)."""
+    schedule = line_schedule(50)
+    weight = GaussianDiffusion(schedule, "u").loss_weight("min_snr", math.inf)
+    s = torch.arange(1, 51).double() / 50
+    assert_close(weight[1:], (1 - s) ** 2, atol=1e-12, rtol=0)  # SNR s^2
+
+
+def test_eps_is_refused_where_it_says_nothing_of_the_image() -> None:
+    for schedule in (line_schedule(10), zero_terminal_snr(linear_schedule())):
+        with pytest.raises(ValueError, match="must be v, x0, mu or u, got 'eps'"):
+            GaussianDiffusion(schedule)
+        for objective in ("x0", "v", "mu", "u"):
+            diffusion = GaussianDiffusion(schedule, objective)  # type: ignore[arg-type]
+            x = torch.randn(2, 3)
+            out = diffusion.p_mean_variance(lambda x, t: 0.1 * x, x, schedule.T, clip=False)
+            for part in out:
+                assert part.isfinite().all()
+            assert diffusion.subsequence([1, schedule.T]).T == 2
+            assert diffusion.subsequence([schedule.T]).T == 1
+
+
+@pytest.mark.proves("loss_weight")
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 @schedules
 def test_the_simple_weight_makes_any_objective_l_simple(
     schedule: NoiseSchedule, objective: Any
@@ -95,7 +140,7 @@ def test_the_simple_weight_makes_any_objective_l_simple(
 
 
 @pytest.mark.proves("loss_weight", "kl", "bound_term")
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
 def test_the_variational_weight_makes_it_the_bound(objective: Any, variance: Any) -> None:
     """L_{t-1} of a wrong answer less that of the right one is the weighted square, exactly."""
@@ -234,7 +279,7 @@ def test_bad_choices() -> None:
         GaussianDiffusion(s, variance="learned").p_losses(lambda x, t: x, torch.zeros(3, 1), 5)
 
 
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 def test_the_bound_as_a_loss_is_the_weighted_error_and_a_constant(objective: str) -> None:
     """For two models that differ, the difference of both losses is the same at every t > 1."""
     diffusion = GaussianDiffusion(linear_schedule(20), objective)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ FLOORS = {
     "unet": 2, "forward": 2, "oracle": 2, "batches": 2, "quality": 2,
     "diffusion": 3,
     "bound": 4, "samplers": 4, "training": 4, "guidance": 4, "checks": 4,
-    "runs": 5,
+    "runs": 5, "flow": 5,
     "experiments": 6, "widgets": 6,
     "__init__": 7, "__main__": 7,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""q and its posterior, each against something computed another way; the four coordinates."""
+"""q and its posterior, each against something computed another way; the five coordinates."""
 
 import itertools
 import math
@@ -11,11 +11,18 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.testing import assert_close
 
-from ddpm_lite import ForwardProcess, GaussianDiffusion, NoiseSchedule, linear_schedule
+from ddpm_lite import (
+    ForwardProcess,
+    GaussianDiffusion,
+    NoiseSchedule,
+    line_schedule,
+    linear_schedule,
+    zero_terminal_snr,
+)
 from ddpm_lite.forward import Coefficient
 from tests.processes import SCHEDULES, column, schedules
 
-OBJECTIVES = ("eps", "x0", "v", "mu")
+OBJECTIVES = ("eps", "x0", "v", "mu", "u")
 
 
 @pytest.mark.proves("q_mean_variance", "q_step")
@@ -170,7 +177,7 @@ def test_an_unchecked_t_of_zero_shows() -> None:
     found = [getattr(diffusion, name) for name in dir(diffusion)]
     found += [one for pair in diffusion.conversions.values() for one in pair]
     coefficients = [one for one in found if isinstance(one, Coefficient)]
-    assert len(coefficients) == 8 + 5 + 2 * 16
+    assert len(coefficients) == 9 + 5 + 2 * 25
     for coefficient in coefficients:
         assert coefficient.at(torch.tensor([0]), X[:1]).isnan().all()
         assert math.isnan(coefficient.at(0, X[:1]))
@@ -191,6 +198,7 @@ def test_every_coordinate_leads_to_every_other(schedule: NoiseSchedule) -> None:
             mu = by_image * before.sqrt() * x0 + by_step * xt / (1 - beta).sqrt()
             mu = mu / (by_image + by_step)
         truth = {"eps": eps, "x0": x0, "v": a.sqrt() * eps - (1 - a).sqrt() * x0, "mu": mu}
+        truth["u"] = eps - x0
         for name, wanted in itertools.product(OBJECTIVES, OBJECTIVES):
             tolerance = 1e-7 if name == "mu" and t == schedule.T else 1e-9  # mu hardly has x0 there
             assert_close(process.target(wanted, x0, xt, eps, t), truth[wanted])
@@ -214,6 +222,56 @@ def test_v_is_the_rotation_s_speed() -> None:
         )
         got = process.target("v", x0.detach(), xt.detach(), eps, t)
         assert_close(got.view(-1), speed, atol=1e-9, rtol=0)
+
+
+@pytest.mark.proves("target", "to_line", "from_line")
+@pytest.mark.parametrize(
+    "schedule", [line_schedule(), linear_schedule(), zero_terminal_snr(linear_schedule())], ids=repr
+)
+def test_the_line_is_the_chain_divided(schedule: NoiseSchedule) -> None:
+    """(1 - s) x_0 + s eps and its derivative by s, against x_t made by the chain."""
+    process = ForwardProcess(schedule)
+    x0, eps = torch.randn(2, 6, 2, dtype=torch.float64)
+    for t in (1, 300, 999, 1000):
+        s = schedule.line[t].clone().requires_grad_()
+        z = (1 - s) * x0 + s * eps
+        xt = process.q_sample(x0, t, eps)
+        assert_close(process.to_line(xt, t), z.detach(), atol=1e-12, rtol=0)
+        assert_close(process.from_line(z.detach(), t), xt, atol=1e-12, rtol=0)
+        ts = torch.full((6,), t)
+        assert_close(process.to_line(xt, ts), z.detach(), atol=1e-12, rtol=0)
+        speed = torch.stack(
+            [torch.autograd.grad(one, s, retain_graph=True)[0] for one in z.view(-1)]
+        )
+        assert_close(process.target("u", x0, xt, eps, t).view(-1), speed, atol=1e-12, rtol=0)
+
+
+@pytest.mark.proves("convert")
+@pytest.mark.parametrize("t", [1, 300, 700, 999])
+def test_velocity_noise_image_and_v_are_one_another_to_twelve_digits(t: int) -> None:
+    """By hand from the two unknowns x_0 and eps: x_t = a x_0 + b eps, u = eps - x_0."""
+    schedule = line_schedule()
+    process = ForwardProcess(schedule)
+    u, xt = torch.randn(2, 6, 2, dtype=torch.float64)
+    a, b = schedule.alpha_bar[t].sqrt(), (1 - schedule.alpha_bar[t]).sqrt()
+    x0 = (xt - b * u) / (a + b)
+    eps = (xt + a * u) / (a + b)
+    for wanted, value in (("x0", x0), ("eps", eps), ("v", a * eps - b * x0)):
+        assert_close(process.convert(u, xt, t, "u", wanted), value, atol=1e-12, rtol=0)
+        # Back again: an error of x_0 counts 1 / s times, one of eps 1 / (1 - s) times.
+        back = process.convert(value, xt, t, wanted, "u")
+        size = {"x0": 1 / b, "eps": 1 / a, "v": 1}[wanted]
+        assert_close(back, u, atol=1e-12 * max(1.0, float(size)), rtol=0)
+
+
+def test_pure_noise_says_nothing_of_the_image() -> None:
+    process = ForwardProcess(line_schedule(10))
+    for t in (10, torch.tensor([1, 10])):
+        with pytest.raises(ValueError, match=r"nothing of x0 where alpha_bar_t = 0, got t = 10"):
+            process.convert(X[:2], X[:2], t, "eps", "x0")
+    assert process.convert(X, X, 9, "eps", "v").isfinite().all()
+    for known, wanted in itertools.product(set(OBJECTIVES) - {"eps"}, OBJECTIVES):
+        assert process.convert(X, X, 10, known, wanted).isfinite().all()
 
 
 def test_a_conversion_keeps_its_digits_in_float32() -> None:
@@ -241,11 +299,11 @@ def test_an_integer_t_and_a_tensor_of_it_agree() -> None:
 @pytest.mark.usefixtures("as_a_reader")
 def test_unknown_coordinates() -> None:
     process = ForwardProcess(linear_schedule())
-    with pytest.raises(ValueError, match="wanted must be one of eps, x0, v, mu, got 'noise'"):
+    with pytest.raises(ValueError, match="wanted must be one of eps, x0, v, mu, u, got 'noise'"):
         process.convert(X, X, 1, "eps", "noise")
-    with pytest.raises(ValueError, match="given must be one of eps, x0, v, mu, got 'score'"):
+    with pytest.raises(ValueError, match="given must be one of eps, x0, v, mu, u, got 'score'"):
         process.convert(X, X, 1, "score", "eps")
-    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, got 'score'"):
+    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, u, got 'score'"):
         process.target("score", X, X, X, 1)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ddpm_lite import UNet, linear_schedule
+from ddpm_lite import UNet, line_schedule, linear_schedule
 from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.runs.recipes import RECIPES, DiffusionConfig
 from ddpm_lite.unet import UNetConfig
@@ -82,3 +82,11 @@ def test_a_linear_schedule_has_ends_of_its_own_and_others_none() -> None:
     for name, value in (("beta_start", 2e-4), ("beta_end", 0.03)):
         with pytest.raises(ValueError, match=f"{name} is of a linear schedule.* got {value}"):
             DiffusionConfig("sigmoid", **{name: value})
+
+
+def test_the_line_of_flow_matching_is_a_schedule_for_u_and_not_for_eps() -> None:
+    diffusion = DiffusionConfig(schedule="line", T=20, objective="u").make(17)
+    assert torch.equal(diffusion.schedule.beta, line_schedule(20).beta)
+    assert diffusion.objective == "u"
+    with pytest.raises(ValueError, match="objective must be v, x0, mu or u, got 'eps'"):
+        DiffusionConfig(schedule="line")

@@ -99,7 +99,7 @@ def test_bad_t(t: object, error: type[Exception], says: str) -> None:
 
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_choices_and_models() -> None:
-    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, got 'noise'"):
+    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, u, got 'noise'"):
         GaussianDiffusion(linear_schedule(), objective="noise")
     with pytest.raises(
         ValueError, match="variance must be one of beta, beta_tilde, learned, got 'fixed'"
@@ -112,7 +112,7 @@ def test_bad_choices_and_models() -> None:
 
 
 @pytest.mark.proves("p_mean_variance")
-@pytest.mark.parametrize("objective", ["x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["x0", "v", "mu", "u"])
 @schedules
 def test_every_objective_is_the_same_step(schedule: NoiseSchedule, objective: Any) -> None:
     """A network that says the same thing in other coordinates takes the same step."""
@@ -189,7 +189,7 @@ def test_self_conditioning_hands_the_estimate_over() -> None:
 
 
 @pytest.mark.proves("subsequence")
-@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu"])
+@pytest.mark.parametrize("objective", ["eps", "x0", "v", "mu", "u"])
 def test_a_shortened_chain_asks_the_same_network(objective: Any) -> None:
     """The right answer of the long chain is still right: q(x_s | x_t, x_0) between its stops."""
     long = GaussianDiffusion(linear_schedule(), objective)

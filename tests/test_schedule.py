@@ -3,9 +3,12 @@
 import itertools
 import math
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -13,9 +16,11 @@ from torch.testing import assert_close
 from ddpm_lite import (
     NoiseSchedule,
     cosine_schedule,
+    line_schedule,
     linear_schedule,
     sigmoid_schedule,
     spaced_times,
+    zero_terminal_snr,
 )
 
 betas = st.lists(st.floats(1e-6, 0.999), min_size=1, max_size=60)
@@ -102,7 +107,8 @@ def test_one_step() -> None:
     ("beta", "error", "says"),
     [
         ([0.1, 0.0], ValueError, "beta_2 = 0"),
-        ([1.0], ValueError, "beta_1 = 1"),
+        ([1.0, 0.5], ValueError, "beta_1 = 1"),
+        ([0.5, 1.1], ValueError, "beta_2 = 1.1"),
         ([0.1, -0.2], ValueError, "beta_2 = -0.2"),
         ([0.1, math.nan], ValueError, "beta_2 = nan"),
         ([], ValueError, r"got shape \(0,\)"),
@@ -116,7 +122,9 @@ def test_bad_betas(beta: list[float], error: type[Exception], says: str) -> None
 
 
 @pytest.mark.usefixtures("as_a_reader")
-@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule, sigmoid_schedule])
+@pytest.mark.parametrize(
+    "make", [linear_schedule, cosine_schedule, sigmoid_schedule, line_schedule]
+)
 def test_bad_lengths(make: type[NoiseSchedule]) -> None:
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         make(0)
@@ -200,6 +208,67 @@ def test_spaced_times(T: int, data: st.DataObject) -> None:
     assert min(gaps) >= 1
 
 
+@pytest.mark.proves("spaced_times")
+def test_the_three_spacings_in_print() -> None:
+    """Ten of a thousand times, as Lin et al. (2023) list them in Table 2."""
+    assert spaced_times(1000, 10, "leading") == list(range(1, 1000, 100))
+    printed = [1, 112, 223, 334, 445, 556, 667, 778, 889, 1000]
+    assert spaced_times(1000, 10, "linspace") == printed
+    assert spaced_times(1000, 10, "trailing") == list(range(100, 1001, 100))
+    assert spaced_times(1000, 10) == spaced_times(1000, 10, "trailing")
+
+
+@given(st.integers(1, 300), st.data())
+def test_every_spacing_takes_so_many_times_and_each_once(T: int, data: st.DataObject) -> None:
+    steps = data.draw(st.integers(1, T))
+    for spacing in ("leading", "linspace"):
+        times = spaced_times(T, steps, spacing)
+        assert len(times) == len(set(times)) == steps
+        assert times == sorted(times)
+        assert times[0] == 1
+        assert times[-1] <= T
+    assert steps == 1 or times[-1] == T
+    assert spaced_times(T, T, "leading") == list(range(1, T + 1))
+
+
+@pytest.mark.proves("spaced_times")
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+@pytest.mark.parametrize("steps", [4, 8, 30])
+def test_the_spacings_are_those_of_diffusers(spacing: Any, steps: int) -> None:
+    theirs = DDIMScheduler(num_train_timesteps=60, timestep_spacing=spacing)
+    theirs.set_timesteps(steps)
+    times = [int(t) + 1 for t in theirs.timesteps.flip(0)]
+    assert spaced_times(60, steps, spacing) == times
+
+
+@pytest.mark.proves("line_schedule", "line")
+@pytest.mark.parametrize("T", [1, 2, 7, 1000])
+def test_the_line_s_schedule_has_the_line_s_noise(T: int) -> None:
+    """(1 - s) x_0 + s eps, s = t / T, holds signal and noise as (1 - s)^2 to s^2."""
+    schedule = line_schedule(T)
+    assert schedule.T == T
+    assert schedule.alpha_bar[-1] == 0
+    for t in {1, T // 2, T - 1} - {0}:
+        s = Fraction(t, T)
+        snr = ((1 - s) / s) ** 2
+        assert schedule.snr[t].item() == pytest.approx(float(snr), rel=1e-10)
+    assert_close(schedule.line, torch.arange(T + 1).double() / T, atol=1e-12, rtol=0)
+    assert linear_schedule().line[260] > 0.5 > linear_schedule().line[259]  # as the SNR passes 1
+
+
+@pytest.mark.proves("zero_terminal_snr")
+@pytest.mark.parametrize("schedule", [linear_schedule(), cosine_schedule(50)], ids=repr)
+def test_a_schedule_stretched_to_zero_is_that_of_diffusers(schedule: NoiseSchedule) -> None:
+    zero = zero_terminal_snr(schedule)
+    assert zero.alpha_bar[-1] == 0
+    assert zero.alpha_bar[1] == pytest.approx(schedule.alpha_bar[1].item(), rel=1e-12)
+    theirs = rescale_zero_terminal_snr(schedule.beta[1:])
+    assert_close(zero.beta[1:], theirs, atol=1e-12, rtol=0)
+    root, before = zero.alpha_bar.sqrt(), schedule.alpha_bar.sqrt()
+    slope = root.diff()[1:] / before.diff()[1:]  # a straight line of the roots before
+    assert_close(slope, slope[:1].expand_as(slope), rtol=1e-6, atol=0)
+
+
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_cuts() -> None:
     s = linear_schedule(10, 0.1, 0.2)
@@ -214,5 +283,11 @@ def test_bad_cuts() -> None:
         sigmoid_schedule(start=3, end=3)
     with pytest.raises(ValueError, match="tau must be positive, got 0"):
         sigmoid_schedule(tau=0)
+    with pytest.raises(ValueError, match="spacing must be one of trailing, leading, linspace"):
+        spaced_times(10, 5, "karras")
+    with pytest.raises(ValueError, match="can be rescaled where alpha_bar_T > 0"):
+        line_schedule(10).rescaled(5)
+    with pytest.raises(ValueError, match=r"must have T >= 2 steps, got T = 1"):
+        zero_terminal_snr(linear_schedule(1))
     with pytest.raises(ValueError, match="beta_max must lie in"):
         sigmoid_schedule(beta_max=2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ddpm_lite.experiments import studies
 from ddpm_lite.experiments.studies import STUDIES, Study, Way, main, run
@@ -148,3 +149,32 @@ def test_noise_and_classes_of_a_way_are_used(monkeypatch: pytest.MonkeyPatch) ->
     assert len({way["frechet"] for way in found.values()}) == 3
     assert "matched" in found["quiet"]
     assert "matched" not in found["ancestral"]
+
+
+def test_solvers_differ_and_are_asked_for_equally_many_calls() -> None:
+    """Each way draws samples of its own, with as many calls as its name says, or one fewer."""
+    row = STUDIES["solvers"]["flow"]
+    assert row.diffusion.make(17).objective == "u"
+    network = torch.nn.Linear(64, 64)
+    asked: list[int] = []
+
+    class Counted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            asked.append(int(t[0]))
+            return self.inner(x.flatten(1)).view(x.shape)
+
+    seen: dict[str, float] = {}
+    for name, way in STUDIES["solvers"]["cosine"].ways.items():
+        asked.clear()
+        diffusion = STUDIES["solvers"]["cosine"].diffusion.make(17)
+        x = studies._drawn(
+            diffusion, Counted(), way, (1, 8, 8), torch.zeros(2, dtype=torch.long), 0
+        )
+        calls = int(name.rpartition(" ")[2])
+        assert calls - 1 <= len(asked) <= calls, name
+        seen[name] = x.sum().item()
+    assert len(set(seen.values())) == len(seen) == 20

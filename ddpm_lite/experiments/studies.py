@@ -28,6 +28,7 @@ from ddpm_lite.experiments import matched
 from ddpm_lite.experiments.ablations import without
 from ddpm_lite.experiments.results import write
 from ddpm_lite.experiments.tables import STUDIES, Study, Way
+from ddpm_lite.flow.solvers import dpm_solver, heun
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.sets import load_images
@@ -168,7 +169,13 @@ def _drawn(
     if way.eta is None:
         chain = diffusion.subsequence(spaced_times(diffusion.T, way.steps))
         return sample(chain, model, size, ddpm, **how)
-    return sample(diffusion, model, size, ddim, steps=way.steps, eta=way.eta, **how)
+    how["steps"] = way.steps
+    if way.solver == "dpm-solver":
+        return sample(diffusion, model, size, dpm_solver, **how)
+    if way.solver in ("heun", "heun-eps"):
+        average = "x0" if way.solver == "heun" else "eps"
+        return sample(diffusion, model, size, heun, average=average, **how)
+    return sample(diffusion, model, size, ddim, eta=way.eta, **how)
 
 
 def _job(table: str, row: str, seed: int, file: Path, device: str) -> str:

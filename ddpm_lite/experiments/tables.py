@@ -17,6 +17,7 @@ from ddpm_lite.unet import UNetConfig
 __all__ = ["STUDIES", "Classes", "Study", "Way"]
 
 Classes = Literal["even", "free"]
+Solver = Literal["ddim", "heun", "heun-eps", "dpm-solver"]
 
 
 class Way(NamedTuple):
@@ -33,6 +34,8 @@ class Way(NamedTuple):
     """Measure the bound of the test images too."""
     eta: float | None = 0.0
     """Of DDIM; None for the ancestral sampler, by `variance`, on the chain of so many steps."""
+    solver: Solver = "ddim"
+    """Of the flow, where eta is 0; "heun-eps" takes the mean of eps, in place of x_0."""
     classes: Classes | None = None
     """Measure against as many real images of the same classes too: "even" asks for 50 of each
     class, "free" for labels as they fall."""
@@ -140,6 +143,32 @@ def _calls() -> dict[str, Study]:
     return {"cosine": Study("cosine schedule", ways, _after()["cosine"].diffusion)}
 
 
+def _solvers() -> dict[str, Study]:
+    """The flow by solvers of first and second order, at equally many calls or one fewer.
+
+    On the cosine schedule and on the line of flow matching, both with the same budget. Between the
+    row of each stands one that changes the schedule alone, and one with v in place of u.
+    """
+    ways = {}
+    for n in (5, 10, 20, 50):
+        one = Way(steps=n, bits=False, classes="free")
+        ways[f"ddim, {n}"] = one
+        ways[f"eta 1, {n}"] = one._replace(eta=1.0)
+        ways[f"dpm-solver, {n}"] = one._replace(solver="dpm-solver")
+        # Of 2 n - 1 calls in n steps.
+        ways[f"heun, {n}"] = one._replace(steps=(n + 1) // 2, solver="heun")
+    eps = {
+        f"heun-eps, {n}": ways[f"heun, {n}"]._replace(solver="heun-eps") for n in (5, 10, 20, 50)
+    }
+    cosine, line = (DiffusionConfig(s, T=200, objective="v") for s in ("cosine", "line"))
+    return {
+        "cosine": Study("eps, cosine schedule", ways | eps, replace(cosine, objective="eps")),
+        "v-cosine": Study("v, cosine schedule", ways, cosine),
+        "v-line": Study("v, line", ways, line),
+        "flow": Study("u, line: flow matching", ways, replace(line, objective="u")),
+    }
+
+
 def _guidance() -> dict[str, Study]:
     """How hard to pull towards the label, by how many labels were hidden in training."""
     fast = Way(steps=50, bits=False, classes="even")
@@ -216,6 +245,7 @@ STUDIES: dict[str, dict[str, Study]] = {
     "blocks": _blocks(),
     "after": _after(),
     "calls": _calls(),
+    "solvers": _solvers(),
     "guidance": _guidance(),
     "rates": _rates(),
     "fashion": _fashion(),

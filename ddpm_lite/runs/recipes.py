@@ -9,6 +9,7 @@ from ddpm_lite.images.sets import ImageSet
 from ddpm_lite.schedule import (
     NoiseSchedule,
     cosine_schedule,
+    line_schedule,
     linear_schedule,
     sigmoid_schedule,
 )
@@ -23,7 +24,7 @@ class DiffusionConfig:
     """The diffusion.
 
     Args:
-        schedule: of the betas: linear is the paper's.
+        schedule: of the betas: linear is the paper's, line that of flow matching.
         T: the number of steps.
         beta_start: the first beta of a linear schedule.
         beta_end: its last. Both belong to 1000 steps: another T rescales them.
@@ -32,7 +33,7 @@ class DiffusionConfig:
         self_condition: the network is also given its last guess at the image.
     """
 
-    schedule: Literal["linear", "cosine", "sigmoid"] = "linear"
+    schedule: Literal["linear", "cosine", "sigmoid", "line"] = "linear"
     T: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
@@ -50,6 +51,11 @@ class DiffusionConfig:
                     f"{name} is of a linear schedule: it does nothing to a {self.schedule} one, "
                     f"got {value}"
                 )
+        if self.schedule == "line" and self.objective == "eps":
+            raise ValueError(
+                "at the end of a line schedule the noise says nothing of x_0: objective must be v, "
+                "x0, mu or u, got 'eps'"
+            )
 
     def make(self, levels: int) -> GaussianDiffusion:
         """The diffusion for images of so many grey levels."""
@@ -66,6 +72,8 @@ class DiffusionConfig:
             return cosine_schedule(self.T)
         if self.schedule == "sigmoid":
             return sigmoid_schedule(self.T)
+        if self.schedule == "line":
+            return line_schedule(self.T)
         thousand = linear_schedule(1000, self.beta_start, self.beta_end)
         return thousand if self.T == 1000 else thousand.rescaled(self.T)
 

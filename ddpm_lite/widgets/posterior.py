@@ -1,6 +1,6 @@
 """The posterior of one step to drag, and one prediction in four coordinates."""
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class Posterior(Widget):
     x0 = traitlets.Float(0.8, min=-1, max=1).tag(sync=True)
     xt = traitlets.Float(-0.5, min=-2, max=2).tag(sync=True)
     x0_hat = traitlets.Float(-0.2, min=-1.5, max=1.5).tag(sync=True)
-    objective = traitlets.Enum(list(get_args(Objective)), "eps").tag(sync=True)
+    objective = traitlets.Enum(list(SYMBOLS), "eps").tag(sync=True)
     variance = traitlets.Enum(["beta", "beta_tilde"], "beta").tag(sync=True)
 
     @property
