@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.experiments import sick, studies
-from ddpm_lite.experiments.sick import CASES, TRAINED, main, sick_names, weights
+from ddpm_lite.experiments.results import load_results
+from ddpm_lite.experiments.sick import CASES, HEALTHY, TRAINED, WELL, main, sick_names, weights
 
 SCHEDULE = linear_schedule().rescaled(200)
 X, EPS = torch.full((2, 1, 8, 8), -1.0), torch.ones(2, 1, 8, 8)
@@ -63,6 +65,7 @@ def test_a_run_goes_on_and_puts_the_table_together(
     tiny = replace(TRAINED["plain"], training=replace(TRAINED["plain"].training, steps=2))
     monkeypatch.setattr(sick, "TRAINED", {"plain": tiny})
     monkeypatch.setattr(sick, "HEALTHY", {})
+    monkeypatch.setattr(sick, "WELL", ())
     monkeypatch.setattr(sick, "shipped", list)
     monkeypatch.setattr(sick, "CASES", {"healthy": CASES["healthy"], "sigma": CASES["sigma"]})
     main((0,), (), tmp_path)
@@ -75,3 +78,21 @@ def test_a_run_goes_on_and_puts_the_table_together(
     assert "images come back" not in sick_names(table["sick"]["healthy"]["seeds"]["0"])
     main((0,), (), tmp_path)
     assert capsys.readouterr().out == "", "what is there is not made again"
+
+
+def test_every_stored_case_is_diagnosed_and_no_healthy_one_accused() -> None:
+    """What chapter 14 says of its table."""
+    table = load_results("sick")
+    assert table["sick"].keys() == CASES.keys()
+    for name, case in CASES.items():
+        row = table["sick"][name]
+        assert row["seeds"].keys() == {str(seed) for seed in table["seeds"]}, name
+        for said in row["seeds"].values():
+            if case.tells is None:
+                assert sick_names(said) == [], name
+            else:
+                assert case.tells in sick_names(said), name
+    assert len(table["healthy"]) == len(HEALTHY) + len(WELL) + 2
+    for name, said in table["healthy"].items():
+        assert sick_names(said) == [], name
+        assert math.isfinite(sum(f["measured"] or 0 for f in said["findings"]))
