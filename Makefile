@@ -50,6 +50,7 @@ results: $(INSTALLED) ## Measure the tables that come with the package; takes lo
 	$(BIN)/python -m ddpm_lite.experiments.studies --out _build/results
 	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.experiments.measured --out _build/results
 	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.experiments.clipping --out _build/results
+	OMP_NUM_THREADS=1 $(BIN)/python -m ddpm_lite.experiments.sick --out _build/results
 	cp _build/results/*.json ddpm_lite/experiments/stored/
 
 bench: $(INSTALLED) ## Measure against other implementations, side by side

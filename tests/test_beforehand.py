@@ -89,6 +89,14 @@ def refused(words: str, *more: str) -> str:
         ("sample small.safetensors --out b/grid.TIFF", "must end in .png, or be a folder"),
         ("sample small.safetensors --out small.safetensors", "small.safetensors is a file"),
         ("sample small.safetensors --out small.safetensors/a.png", "small.safetensors is a file"),
+        ("doctor small.safetensors --images 1", "images must be at least 2, got 1"),
+        ("doctor small.safetensors --images 257", "images must lie in 2..256, got 257"),
+        ("doctor small.safetensors --steps 0", "steps must be at least 1, got 0"),
+        ("doctor small.safetensors --steps 21", "steps must lie in 1..20, got 21"),
+        ("doctor small.safetensors --seed -1", "seed must be at least 0, got -1"),
+        ("doctor small.safetensors --held-out nights", "got 'nights'"),
+        ("doctor small.safetensors --out a.txt", "out must end in .json, got a.txt"),
+        ("doctor classes.safetensors", "are for labels in 0..1, and digits train has 9"),
         ("export digits --out small.safetensors", "must end in .js, got small.safetensors"),
     ],
 )
@@ -154,7 +162,9 @@ def test_an_empty_word_is_no_path() -> None:
         assert "train digits --out" in text
 
 
-@pytest.mark.parametrize("command", ["train digits", "sample", "evaluate", "export", "info"])
+@pytest.mark.parametrize(
+    "command", ["train digits", "sample", "evaluate", "doctor", "export", "info"]
+)
 def test_torchrun_leaves_us_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])

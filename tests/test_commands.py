@@ -194,3 +194,23 @@ def test_tensorboard_gets_the_loss_and_the_grids(
     assert seen == {
         "scalar": [("loss", 100)], "image": [("samples", 100, "HWC")], "closed": [True],
     }  # fmt: skip
+
+
+def test_doctor_says_what_is_healthy_and_what_is_not(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "findings.json"
+    main(["doctor", str(trained), "--images", "8", "--out", str(out)])
+    said = capsys.readouterr().out
+    found = json.loads(out.read_text())
+    verdicts = {f["name"]: f["verdict"] for f in found["findings"]}
+    assert verdicts["range"] == verdicts["levels"] == verdicts["finite weights"] == "healthy"
+    assert verdicts["loss by t"] == "sick", "four steps teach nothing"
+    assert verdicts["average"] != "unknown", "the last weights lie in the folder"
+    assert "sick    loss by t" in said
+    assert "try: " in said
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((trained / "model.safetensors").read_bytes())
+    main(["doctor", str(alone), "--images", "8", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert {f["name"]: f["measured"] for f in found["findings"]}["average"] is None

@@ -392,3 +392,13 @@ def test_live_draws_over_what_was_there(capsys: pytest.CaptureFixture[str]) -> N
     assert shown.get_array().max() == 7
     assert live.right.get_title() == "new"
     assert live.left.get_xlabel() == "step"
+
+
+def test_a_ladder_has_a_box_for_each_question_and_each_way_out() -> None:
+    plots.ladder([("one?", "first"), ("two?", "second")], "the end")
+    (ax,) = plt.gcf().axes
+    places = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+    assert {"one?", "first", "two?", "second", "the end", "yes", "no"} == places.keys()
+    assert places["one?"][1] > places["two?"][1] > places["the end"][1]
+    assert places["first"][0] > places["one?"][0]
+    assert places["first"][1] == places["one?"][1]

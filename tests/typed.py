@@ -64,6 +64,7 @@ BASES: dict[str, tuple[list[str], dict[str, list[str]]]] = {
         {"weights": [WEIGHTS], "out": ["new.json"], "images": ["2"], "samples": ["10"],
          "sampler": ["ddim"], "steps": ["1"]},
     ),
+    "doctor": (["doctor"], {"weights": [WEIGHTS], "out": ["new.json"], "images": ["2"]}),
     "info": (["info"], {"weights": [WEIGHTS]}),
     "export": (["export"], {"weights": [WEIGHTS], "out": ["new.js"]}),
 }  # fmt: skip
@@ -223,7 +224,7 @@ def described(x: Any) -> Any:
 def watched() -> Iterator[list[Any]]:
     """A list of all that reaches the work, as it comes."""
     reached: list[Any] = []
-    names = ("draw", "codelength", "evaluate_samples", "export_model", "load_images")
+    names = ("draw", "codelength", "evaluate_samples", "export_model", "load_images", "diagnose")
     work = [(commands, name) for name in names] + [(commands.Run, "train")]
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")

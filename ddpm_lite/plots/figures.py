@@ -4,6 +4,7 @@ Every function draws one figure with pyplot and leaves it open, so that a notebo
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "histograms",
     "image",
     "images",
+    "ladder",
     "lines",
     "panels",
     "strays",
@@ -195,3 +197,27 @@ def unet(ax: Axes, layers: Sequence[tuple[str, int, int]], skips: Mapping[int, i
         ax.text(own[0] - 0.8, floor[own[0]] + 0.35, text, ha="right", va="center")
     ax.set_axis_off()
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2)
+
+
+def ladder(rungs: Sequence[tuple[str, str]], end: str, height: float = 0.95) -> None:
+    """Draw questions one below the other: "no" leads to the right, "yes" down to the next.
+
+    Args:
+        rungs: each a question, and where "no" leads.
+        end: where the last "yes" leads.
+        height: inches for each question.
+    """
+    _, ax = plt.subplots(figsize=(5.6, height * (len(rungs) + 0.8)))
+    ax.set(xlim=(0, 1), ylim=(-len(rungs) - 0.4, 0.45))
+    ax.set_axis_off()
+    box: dict[str, Any] = {"boxstyle": "round,pad=0.4", "facecolor": PAPER, "linewidth": 1.2}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+    arrow: dict[str, Any] = {"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0}
+    for i, (question, leaf) in enumerate(rungs):
+        ax.annotate("", (0.25, -i - 0.68), (0.25, -i - 0.3), arrowprops=arrow)
+        ax.annotate("", (0.56, -i), (0.46, -i), arrowprops=arrow)
+        ax.text(0.25, -i, question, bbox=box | {"edgecolor": COLORS[0]}, **text)
+        ax.text(0.78, -i, leaf, bbox=box | {"edgecolor": COLORS[1], "linestyle": "--"}, **text)
+        ax.text(0.51, -i + 0.12, "no", **text)
+        ax.text(0.29, -i - 0.48, "yes", **text)
+    ax.text(0.25, -len(rungs), end, bbox=box | {"edgecolor": COLORS[2]}, **text)

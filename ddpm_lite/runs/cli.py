@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from ddpm_lite.runs import commands
-from ddpm_lite.runs.commands import evaluate, export, info, sample, train
+from ddpm_lite.runs.commands import doctor, evaluate, export, info, sample, train
 from ddpm_lite.runs.recipes import RECIPES
 
 __all__ = ["main"]
@@ -27,7 +27,7 @@ def main(args: list[str] | None = None) -> None:
         prefix_names=False,
     )
     train.__annotations__["recipe"] = recipes
-    commands_ = (train, sample, evaluate, export, info)
+    commands_ = (train, sample, evaluate, doctor, export, info)
     verbs: dict[str, Any] = {command.__name__: command for command in commands_}
     words = sys.argv[1:] if args is None else args
     commands.said = " ".join(["ddpm-lite", *words])

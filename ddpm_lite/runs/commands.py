@@ -1,5 +1,9 @@
-"""What the command line does: train, sample, evaluate, export, info; alone or under torchrun."""
+"""What the command line does: train, sample, evaluate, doctor, export, info.
 
+The first three alone or under torchrun.
+"""
+
+import copy
 import json
 import os
 import sys
@@ -18,6 +22,7 @@ from ddpm_lite._version import __version__
 from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.grids import grid, write_png
 from ddpm_lite.images.sets import ImageSet, load_images
+from ddpm_lite.images.sources import HUB
 from ddpm_lite.quality.classifier import load_classifier
 from ddpm_lite.quality.evaluation import evaluate_samples
 from ddpm_lite.quality.inception import Inception
@@ -35,7 +40,8 @@ from ddpm_lite.runs.beforehand import (
     pick_sampler,
     pictures,
 )
-from ddpm_lite.runs.checkpoints import about, load, shipped
+from ddpm_lite.runs.checkpoints import about, load, load_state, shipped
+from ddpm_lite.runs.doctor import as_json, diagnose, report
 from ddpm_lite.runs.export import export_model
 from ddpm_lite.runs.many import codelength, draw
 from ddpm_lite.runs.recipes import RECIPES, Recipe
@@ -44,13 +50,14 @@ from ddpm_lite.samplers import ddim
 from ddpm_lite.system.files import written_aside
 from ddpm_lite.system.processes import joined, rank
 
-__all__ = ["evaluate", "export", "info", "sample", "train"]
+__all__ = ["doctor", "evaluate", "export", "info", "sample", "train"]
 
 said = "ddpm-lite"  # the command as it was typed, for what is written: `cli.main` sets it
 Weights = Annotated[str, tyro.conf.Positional]
 Features = Literal["digits", "fashion_mnist", "inception"]
 # Not --n: torchrun would take that for one of its own.
 Samples = Annotated[int, tyro.conf.arg(aliases=["--n"])]
+FEW = 5000  # images that the doctor looks at
 Device = Annotated[str | None, tyro.conf.arg(help="Such as cpu; a GPU where there is one.")]
 
 
@@ -294,6 +301,61 @@ def evaluate(
         _tell(str(scores), found, out)
 
 
+def doctor(
+    weights: Weights,
+    data: str | None = None,
+    held_out: str | None = None,
+    steps: int | None = None,
+    images: int = 256,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Say what is healthy in a model whose samples look wrong, what is not, and what to try.
+
+    Each test says healthy, sick or unknown, with the number that it has measured and what was
+    expected. Of a run's folder the weights of the last step are held against their average too.
+    A minute on a CPU for small images.
+
+    Args:
+        weights: a file of weights, the folder of a run, or the name of shipped weights.
+        data: the images that the model was trained on, where the weights do not say.
+        held_out: the split of them that it was not trained on; test by default, where the set is
+            one by name.
+        steps: of the sampler whose samples look wrong; all by default.
+        images: how many noised images each number is a mean over, 256 at most.
+        seed: of the noise.
+        out: a file for the findings, such as findings.json.
+    """
+    check_counts(2, images=images)
+    check_counts(0, seed=seed)
+    check_counts(1, steps=steps)
+    if out:
+        _check_ending(out, ".json")
+        check_file(out)
+    path = _file(weights)
+    noted = about(path)["about"]
+    name = data or noted.get("data") or "digits"
+    how_shown = noted.get("size"), noted.get("channels")
+    network, diffusion = load(path)
+    shown = _images(name, "train", *how_shown)
+    check_images(network, diffusion, shown)
+    sets = [shown]
+    if held_out or name == "digits" or name in HUB:
+        sets.append(_images(name, held_out or "test", *how_shown))
+        check_images(network, diffusion, sets[1])
+    x0 = [to_model_range(s.images[:FEW].long(), s.levels) for s in sets]
+    told = [labels_of(network, _classes(path), s) for s in sets]
+    labels = [None if one is None else one[:FEW] for one in told]
+    findings = diagnose(
+        x0[0], network, diffusion, raw=_last(path, network), labels=labels[0],
+        test=x0[1] if len(x0) > 1 else None, test_labels=labels[1] if len(x0) > 1 else None,
+        steps=steps, images=images, seed=seed,
+    )  # fmt: skip
+    found: dict[str, Any] = {"weights": weights, "data": name} | _note(torch.device("cpu"), seed)
+    found["findings"] = as_json(findings)
+    _tell(report(findings), found, out)
+
+
 def export(weights: Weights, out: Path, name: str | None = None) -> None:
     """Write a network as one script that draws on a web page, without a server.
 
@@ -329,6 +391,20 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     network, _ = load(path)
     says = about(path) | {"parameters": sum(p.numel() for p in network.parameters())}
     print(json.dumps(says, indent=2))
+
+
+def _last(path: str | Path, network: Any) -> Any:
+    """The network of a run with the weights of its last step, where the run has kept them."""
+    folder = Path(path).parent
+    states = Run(folder).states() if Path(path).name == "model.safetensors" else []
+    if not states:
+        return None
+    twin = copy.deepcopy(network)
+    try:
+        twin.load_state_dict(load_state(states[-1])["model"])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{states[-1]} is of another network than {path}: {error}") from error
+    return twin
 
 
 def _check_ending(out: Path, ending: str) -> None:

@@ -1,0 +1,300 @@
+"""The doctor, on networks that are exact and on the same with one fault each."""
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ddpm_lite import (
+    GaussianDiffusion,
+    Oracle,
+    UNet,
+    cosine_schedule,
+    ddim,
+    digits,
+    linear_schedule,
+    sample,
+    spaced_times,
+)
+from ddpm_lite.runs.doctor import Finding, diagnose, learned, oracle_through, report
+from ddpm_lite.runs.probes import against_the_oracle
+
+SCHEDULE = linear_schedule().rescaled(200)
+DIFFUSION = GaussianDiffusion(SCHEDULE, levels=None)
+
+
+class Exact(nn.Module):
+    """The oracle of ten digits and noise of deviation 0.3, times a factor, plus a constant."""
+
+    def __init__(self, factor: float = 1.0, schedule: Any = SCHEDULE, off: float = 0.0):
+        super().__init__()
+        means = 0.7 * digits()[0][:10]
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.oracle = Oracle(schedule, means, std=0.3)
+        self.off = off
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return self.factor * self.oracle(xt, t) + self.off
+
+
+EXACT = Exact().eval()
+X0 = EXACT.oracle.sample(300, torch.Generator().manual_seed(0))
+TEST = EXACT.oracle.sample(300, torch.Generator().manual_seed(1))
+
+
+def found(network: Any = EXACT, diffusion: Any = DIFFUSION, x0: Tensor = X0, **more: Any) -> Any:
+    return {f.name: f for f in diagnose(x0, network, diffusion, **more)}
+
+
+def verdict(name: str, *given: Any, **more: Any) -> str:
+    return found(*given, **more)[name].verdict
+
+
+def test_an_exact_network_is_not_accused() -> None:
+    said = found(raw=Exact(1.2), test=TEST)
+    assert {name for name, f in said.items() if f.verdict == "sick"} == {
+        "range"
+    }  # it leaves [-1, 1]
+    healthy = {name for name, f in said.items() if f.verdict == "healthy"}
+    assert healthy >= {
+        "terminal SNR", "finite weights", "the same answer twice", "first guess",
+        "loss by t", "calibration", "noise level", "clock", "average", "gap of train and test",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_clock_that_is_off_by_one(off: int) -> None:
+    def shifted(xt: Tensor, t: Tensor) -> Tensor:
+        return EXACT.oracle(xt, (t - off).clamp(1, 200))
+
+    said = found(shifted)["clock"]
+    assert said.verdict == "sick"
+    assert said.measured == pytest.approx(off, abs=0.5)
+
+
+def test_an_answer_that_is_too_large_or_too_small() -> None:
+    for factor in (0.8, 1.25):
+        said = found(Exact(factor))["calibration"]
+        assert said.verdict == "sick"
+        assert said.measured == pytest.approx(1 / factor, rel=0.05)
+
+
+def test_a_network_of_another_schedule() -> None:
+    said = found(diffusion=GaussianDiffusion(cosine_schedule(200), levels=None))["noise level"]
+    assert said.verdict == "sick"
+    assert said.measured < 0.9
+
+
+def test_a_network_that_says_nothing() -> None:
+    assert verdict("loss by t", lambda xt, t: torch.zeros_like(xt)) == "sick"
+
+
+def test_below_the_floor_something_leaks() -> None:
+    b = against_the_oracle(EXACT, DIFFUSION, X0, times=[90, 100])
+    assert learned(b).verdict != "sick"
+    leak = learned(replace(b, error=b.floor / 2, uncertainty=b.floor / 50))
+    assert leak.verdict == "sick"
+    assert "leak" in leak.advice
+
+
+def test_weights_that_are_no_numbers() -> None:
+    said = found(Exact(math.nan))
+    assert said["finite weights"].verdict == "sick"
+    assert "loss by t" not in said, "what follows from it is no finding of its own"
+
+
+def test_dropout_that_is_on() -> None:
+    network = nn.Sequential(nn.Dropout(0.1))
+
+    def forward(xt: Tensor, t: Tensor) -> Tensor:
+        return EXACT(network(xt), t)
+
+    network.train()
+    assert verdict("the same answer twice", forward) == "sick"
+    network.eval()
+    assert verdict("the same answer twice", forward) == "healthy"
+
+
+def test_the_average_against_the_last_weights() -> None:
+    assert verdict("average") == "unknown"
+    assert verdict("average", raw=Exact(1.5)) == "healthy"
+    assert verdict("average", Exact(1.5), raw=EXACT) == "sick"
+    same = found(raw=Exact())["average"]
+    assert (same.verdict, same.what[:40]) == ("sick", "these are the weights of the last step; ")
+
+
+def test_a_label_that_was_never_hidden() -> None:
+    """Two classes; told none, one network weighs them by x_t, and one takes the first for it."""
+    x0, labels = digits()
+    keep = (labels < 2).nonzero()[:200, 0]
+    x0, labels = x0[keep], labels[keep]
+    of = [Oracle(SCHEDULE, x0[labels == c], std=0.1) for c in (0, 1)]
+    both = Oracle(SCHEDULE, x0, std=0.1)
+
+    class Told(nn.Module):
+        classes = 3
+
+        def __init__(self, hidden: Any):
+            super().__init__()
+            self.hidden = hidden
+
+        def forward(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            every = [oracle(xt, t) for oracle in (*of, self.hidden)]
+            return torch.stack(every)[labels, torch.arange(len(xt))]
+
+    assert verdict("no label", Told(both), x0=x0, labels=labels) == "healthy"
+    assert verdict("no label", Told(of[0]), x0=x0, labels=labels) == "sick"
+    assert verdict("no label") == "unknown"
+
+
+def test_images_learnt_by_heart() -> None:
+    few = Oracle(SCHEDULE, X0[:50], std=0.02)
+    assert verdict("gap of train and test", few, x0=X0[:50], test=TEST) == "sick"
+    assert verdict("gap of train and test", test=TEST) == "healthy"
+
+
+def test_a_chain_that_stops_early() -> None:
+    for schedule, expected in ((SCHEDULE, "healthy"), (linear_schedule(100), "sick")):
+        said = found(Exact(schedule=schedule), GaussianDiffusion(schedule), digits()[0])
+        assert said["terminal SNR"].verdict == expected
+
+
+def test_the_first_guess_of_eps_without_signal() -> None:
+    schedule = cosine_schedule(200)
+    diffusion = GaussianDiffusion(schedule, levels=None)
+    near = Exact(schedule=schedule, off=0.01)
+    how: dict[str, Any] = {"steps": 50}
+    assert verdict("first guess", near, diffusion, clip=False, **how) == "sick"
+    assert verdict("first guess", near, diffusion, **how) == "healthy"
+    v = replace(diffusion, objective="v")
+
+    def says_v(xt: Tensor, t: Tensor) -> Tensor:
+        return v.convert(Exact(schedule=schedule)(xt, t), xt, t.int(), "eps", "v") + 0.01
+
+    assert verdict("first guess", says_v, v, clip=False, **how) == "healthy"
+
+
+def test_the_range_and_the_levels_of_data() -> None:
+    x0 = digits()[0]
+    seventeen = replace(DIFFUSION, levels=17)
+    for data, said in ((x0, "healthy"), ((x0 + 1) / 2, "sick"), ((x0 + 1) * 127.5, "sick")):
+        (range_, levels) = diagnose(data)
+        assert range_.verdict == said
+        assert levels.verdict == "unknown"
+    assert verdict("levels", diffusion=seventeen, x0=x0) == "healthy"
+    assert verdict("levels", diffusion=seventeen, x0=x0 * 0.99) == "unknown"
+    assert diagnose(0.5 + 0.01 * x0)[0].verdict == "sick"
+    assert diagnose(1.1 * x0)[0].verdict == "unknown"
+    assert diagnose(-0.5 + 0.01 * x0)[0].verdict == "healthy"  # dark pictures may be so
+
+
+def test_attention_is_looked_at_in_our_own_networks() -> None:
+    diffusion = GaussianDiffusion(SCHEDULE, levels=17)
+    said = found(UNet(8, 1, 8, (1,)).eval(), diffusion, digits()[0])
+    assert said["attention"].verdict == "healthy"
+    assert said["loss by t"].verdict == "sick"  # it was never trained
+    assert verdict("attention") == "unknown"
+
+
+# The sampler.
+
+
+def through(sampler: Any, schedule: Any = SCHEDULE) -> dict[str, Finding]:
+    torch.manual_seed(0)
+    return {f.name: f for f in oracle_through(sampler, schedule, digits()[0])}
+
+
+def sick(findings: dict[str, Finding]) -> set[str]:
+    return {name for name, f in findings.items() if f.verdict == "sick"}
+
+
+def test_right_samplers_give_the_data_back() -> None:
+    for objective in ("eps", "v", "x0"):
+        diffusion = replace(DIFFUSION, objective=objective)  # type: ignore[arg-type]
+        fifty = partial(sample, diffusion, sampler=ddim, steps=50)
+        for sampler in (partial(sample, diffusion), fifty):
+            torch.manual_seed(0)
+            said = oracle_through(sampler, SCHEDULE, digits()[0], objective=objective)  # type: ignore[arg-type]
+            assert {f.verdict for f in said} == {"healthy"}
+    assert sick(through(fifty)), "an output taken for another one"
+
+
+def test_noise_in_the_last_step_shows() -> None:
+    def noisy(model: Any, shape: Any) -> Tensor:
+        x = sample(DIFFUSION, model, shape, ddim, steps=50)
+        return x + 0.2 * torch.randn(shape)
+
+    assert "images come back" in sick(through(noisy))
+
+
+def test_beta_tilde_on_ten_steps_loses_contrast() -> None:
+    times = spaced_times(200, 10)
+    for variance, expected in (("beta", set()), ("beta_tilde", {"contrast"})):
+        chain = replace(DIFFUSION, variance=variance).subsequence(times)  # type: ignore[arg-type]
+        assert sick(through(partial(sample, chain))) == expected
+
+
+def test_a_start_that_is_no_noise_shows_in_what_comes_often() -> None:
+    def bright(model: Any, shape: Any) -> Tensor:
+        start = torch.randn(shape) * 0.3 + 1
+        return sample(DIFFUSION, model, shape, ddim, steps=50, start=start)
+
+    assert "each as often" in sick(through(bright))
+
+
+def test_samples_that_are_no_numbers_are_sick() -> None:
+    said = through(lambda model, shape: torch.full(shape, math.nan))
+    assert said["images come back"].verdict == "sick"
+
+
+# What is refused, and what is said.
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"x0": X0[:1]}, "x0 must hold at least two images, got 1"),
+        ({"diffusion": None}, "network and diffusion belong together"),
+        ({"network": None}, "network and diffusion belong together"),
+        ({"steps": 201}, r"steps must lie in 1\.\.200, got 201"),
+        ({"images": 300}, r"images must lie in 2\.\.256, got 300"),
+        ({"test": X0 * math.inf}, "must be finite"),
+        ({"labels": torch.zeros(2).long()}, r"labels must have shape \(300,\)"),
+    ],
+)
+def test_bad_input_is_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        diagnose(**({"x0": X0, "network": EXACT, "diffusion": DIFFUSION} | given))
+
+
+def test_a_bad_sampler_is_refused() -> None:
+    x0 = digits()[0]
+    with pytest.raises(TypeError, match="sampler must be callable"):
+        oracle_through(3, SCHEDULE, x0)
+    with pytest.raises(ValueError, match="samples must be at least 50, got 10"):
+        oracle_through(partial(sample, DIFFUSION), SCHEDULE, x0, samples=10)
+    with pytest.raises(ValueError, match=r"must give samples of shape \(500, 1, 8, 8\), got \(2,"):
+        oracle_through(lambda model, shape: torch.zeros(2, 1, 8, 8), SCHEDULE, x0)
+    with pytest.raises(ValueError, match="different images"):
+        oracle_through(partial(sample, DIFFUSION), SCHEDULE, x0[:1].repeat(3, 1, 1, 1))
+
+
+def test_a_report_begins_with_what_is_sick() -> None:
+    text = report(
+        [
+            Finding("a", "healthy", 1.0, "a is", "1"),
+            Finding("b", "unknown", math.nan, "no b", "2"),
+            Finding("c", "sick", 3.0, "c is", "2", "mend c"),
+        ]
+    )
+    assert text.splitlines() == [
+        "sick    c: c is 3; expected 2",
+        "        try: mend c",
+        "unknown b: no b; expected 2",
+        "healthy a: a is 1; expected 1",
+        "1 sick, 1 unknown, 1 healthy",
+    ]

@@ -1,0 +1,98 @@
+"""Sick on purpose: each fault is where its name says, a run goes on, and what is stored holds."""
+
+import base64
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddpm_lite import GaussianDiffusion, linear_schedule
+from ddpm_lite.experiments import sick, studies
+from ddpm_lite.experiments.results import load_results
+from ddpm_lite.experiments.sick import CASES, HEALTHY, TRAINED, WELL, main, sick_names, weights
+
+SCHEDULE = linear_schedule().rescaled(200)
+X, EPS = torch.full((2, 1, 8, 8), -1.0), torch.ones(2, 1, 8, 8)
+
+
+def test_faults_of_the_forward_process_are_where_their_names_say() -> None:
+    a, b = SCHEDULE.alpha_bar[50].sqrt().item(), (1 - SCHEDULE.alpha_bar[50]).sqrt().item()
+    for q, image, noise in (
+        (GaussianDiffusion, -a, b),
+        (sick.VarianceForDeviation, -a, b * b),
+        (sick.UnitRange, 0.0, b),
+        (sick.OffByOne, -a, b),
+    ):
+        assert torch.allclose(q(SCHEDULE).q_sample(X, 50, EPS), torch.tensor(image + noise))
+    told = []
+
+    def model(xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        told.extend(t.tolist())
+        return xt
+
+    for q in (GaussianDiffusion, sick.OffByOne):
+        q(SCHEDULE).p_losses(model, X, torch.tensor([50, 1]))
+    assert told == [50, 1, 49, 0]
+
+
+def test_an_average_that_remembers_its_start() -> None:
+    few = replace(TRAINED["constant-rate"].training, steps=3)
+    found = weights(replace(TRAINED["constant-rate"], training=few), 0)
+    usual = weights(replace(TRAINED["constant-rate"], training=few, slow=False), 0)
+    torch.manual_seed(0)
+    start = TRAINED["constant-rate"].fresh().state_dict()
+
+    def far(weights: dict[str, torch.Tensor]) -> float:
+        return sum(float((weights[name] - start[name]).abs().sum()) for name in start)
+
+    assert far(found["average"]) < 0.01 * far(found["raw"])
+    assert far(usual["average"]) > 0.3 * far(usual["raw"])
+
+
+def test_gradients_that_overflow_leave_no_numbers() -> None:
+    found = weights(TRAINED["overflow"], 0)
+    assert any(not x.isfinite().all() for x in found["raw"].values())
+    assert len(found["loss"]) < 1000
+
+
+def test_a_run_goes_on_and_puts_the_table_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(studies.SAMPLES, "digits", 20)
+    tiny = replace(TRAINED["plain"], training=replace(TRAINED["plain"].training, steps=2))
+    monkeypatch.setattr(sick, "TRAINED", {"plain": tiny})
+    monkeypatch.setattr(sick, "HEALTHY", {})
+    monkeypatch.setattr(sick, "WELL", ())
+    monkeypatch.setattr(sick, "shipped", list)
+    monkeypatch.setattr(sick, "CASES", {"healthy": CASES["healthy"], "sigma": CASES["sigma"]})
+    main((0,), (), tmp_path)
+    assert "sigma, seed 0" in capsys.readouterr().out
+    table = json.loads((tmp_path / "sick.json").read_text())
+    assert table["sick"].keys() == {"healthy", "sigma"}
+    row = table["sick"]["sigma"]["seeds"]["0"]
+    assert len(base64.b64decode(row["grid"])) == 16 * 64
+    assert "images come back" in sick_names(row)
+    assert "images come back" not in sick_names(table["sick"]["healthy"]["seeds"]["0"])
+    main((0,), (), tmp_path)
+    assert capsys.readouterr().out == "", "what is there is not made again"
+
+
+def test_every_stored_case_is_diagnosed_and_no_healthy_one_accused() -> None:
+    """What chapter 14 says of its table."""
+    table = load_results("sick")
+    assert table["sick"].keys() == CASES.keys()
+    for name, case in CASES.items():
+        row = table["sick"][name]
+        assert row["seeds"].keys() == {str(seed) for seed in table["seeds"]}, name
+        for said in row["seeds"].values():
+            if case.tells is None:
+                assert sick_names(said) == [], name
+            else:
+                assert case.tells in sick_names(said), name
+    assert len(table["healthy"]) == len(HEALTHY) + len(WELL) + 2
+    for name, said in table["healthy"].items():
+        assert sick_names(said) == [], name
+        assert math.isfinite(sum(f["measured"] or 0 for f in said["findings"]))
