@@ -57,10 +57,16 @@ ON_PAPER: dict[str, Callable[[], float]] = {
     "13.3": lambda: 5 / 20,
     "13.5": lambda: 0.3**0.5,
     "13.6": lambda: 0.2 + 3 * (0.5 - 0.2),
+    "14.1": lambda: (0.50 - 0.45) / (0.46 - 0.45),
+    "14.3": lambda: 1 / 1.25,
+    "15.3": lambda: 0.08 * (1 / 4) ** 2,
+    "15.4": lambda: math.log(2 * math.exp(-1)),
+    "15.5": lambda: 0.4 + 0.25 * 0.8,
+    "15.6": lambda: (1 + 4000 * 0.003 * 0.5**2) ** -0.5,
 }
 
 # Where the answer is measured, not computed: how far it may be off.
-MEASURED = {"3.4": 0.02, "7.4": 0.002, "8.2": 2e-4}
+MEASURED = {"3.4": 0.02, "7.4": 0.002, "8.2": 2e-4, "14.1": 1e-3, "15.3": 0.01, "15.6": 2e-3}
 
 
 def of_kind(kind: Any) -> Any:
@@ -157,6 +163,11 @@ WE_SAY = {
     "12.2": "open",
     "12.4": "bits",
     "13.2": "variance",
+    "14.2": "range",
+    "14.4": "before",
+    "14.5": "range",
+    "15.1": "narrow",
+    "15.2": "one",
 }
 
 
