@@ -128,7 +128,7 @@ ASKED = [
         },
     ),
     Numeric(
-        "A network says 1.25 times the conditional mean of $\\epsilon$. What is the slope?",
+        "A network says 1.25 times the conditional mean of $\\epsilon$. What is its slope?",
         lambda: slope_of(1.25),
         "The slope is the factor that makes its answer the best again: $1/1.25$.",
         {
@@ -143,8 +143,8 @@ ASKED = [
         },
     ),
     Choice(
-        "In training a network was told $t - 1$ at $x_t$. Now it is told three times about the same "
-        "$x_t$. With which does it err least?",
+        "In training a network was told $t - 1$ at $x_t$. Now it is told $t - 1$, $t$ or $t + 1$ "
+        "about the same $x_t$. With which does it err least?",
         best_told,
         {
             "before": (
