@@ -11,9 +11,20 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book/_ext"))
 
 from questions import QUESTIONS  # noqa: E402
-from questions.kinds import Choice, Numeric, Order  # noqa: E402
+from questions.kinds import NEARLY, Choice, Numeric, Order, shown  # noqa: E402
 
-__all__ = ["BLOCK", "CHAPTERS", "NAMES", "QUESTIONS", "Choice", "Numeric", "Order", "placed"]
+__all__ = [
+    "BLOCK",
+    "CHAPTERS",
+    "NAMES",
+    "NEARLY",
+    "QUESTIONS",
+    "Choice",
+    "Numeric",
+    "Order",
+    "placed",
+    "shown",
+]
 
 CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]-*.ipynb"))
 NAMES = {int(path.stem[:2]): path.stem for path in CHAPTERS}

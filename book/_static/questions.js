@@ -5,15 +5,16 @@
 (() => {
   "use strict";
 
-  /** @typedef {{ right: number, within: number, wrong: number[] }} NumericKey */
+  /** @typedef {{ right: number, within: number, nearly: number, wrong: number[] }} NumericKey */
   /** @typedef {{ right: number }} ChoiceKey */
   /** @typedef {{ before: [number, number][] }} OrderKey */
   /** Whether an answer is right; which reason belongs to it, if one does; or what is missing.
    * @typedef {{ right: boolean, reason?: number, hint?: string }} Verdict */
 
   const STORE = "ddpm-questions";
+  const NEARLY = "Nearly. Give three digits.";
   const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
-  const THOUSANDS = /^-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$/;
+  const THOUSANDS = /^[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$/;
   const page =
     /** @type {{ MathJax?: { typesetPromise?: (where: Element[]) => Promise<void> } }} */ (
       globalThis
@@ -54,31 +55,41 @@
     },
   };
 
-  /** A number as readers write it: 0.25, 0,25, 1/4, 1e-3, 7,985; NaN for anything else.
+  /** The numbers that a text without "/" may mean: 2,998 is read both ways.
    * @param {string} text
    */
-  function number(text) {
-    const plain = text.replace(/\s/g, "").replace(/[−–]/g, "-");
-    const parts = (THOUSANDS.test(plain) ? plain.replace(/,/g, "") : plain.replace(",", ".")).split(
-      "/",
-    );
-    if (parts.length > 2 || !parts.every((part) => NUMBER.test(part))) return Number.NaN;
-    const [above, below = 1] = parts.map(Number);
-    return above / below;
+  function readings(text) {
+    const whole = THOUSANDS.test(text) ? [text.replace(/,/g, "")] : [];
+    return [text.replace(",", "."), ...whole].filter((part) => NUMBER.test(part)).map(Number);
+  }
+
+  /** What a reader may mean by 0.25, 0,25, 1/4, 25%, 1e-3 or 7,985; nothing for anything else.
+   * @param {string} text
+   */
+  function numbers(text) {
+    if (/\d\s+\d.*\//.test(text)) return []; // 1 1/4 is not 11/4
+    const plain = text.replace(/\s/g, "").replace(/[−–—‑‐]/g, "-");
+    const [above, below = "1", ...more] = plain.replace(/%$/, "").split("/");
+    const share = plain.endsWith("%") ? 100 : 1;
+    if (more.length) return [];
+    return readings(above)
+      .flatMap((a) => readings(below).map((b) => a / b / share))
+      .filter(Number.isFinite);
   }
 
   /** @type {(form: HTMLFormElement, key: NumericKey) => Verdict} */
-  function numeric(form, { right, within, wrong }) {
+  function numeric(form, { right, within, nearly, wrong }) {
     const input = /** @type {HTMLInputElement} */ (form.querySelector("input"));
-    const answer = number(input.value);
-    if (!Number.isFinite(answer)) {
+    const answers = numbers(input.value);
+    if (!answers.length) {
       return { right: false, hint: "Type a number, such as 0.25, 1/4 or 1e-3." };
     }
-    const near = (/** @type {number} */ value) =>
-      Math.abs(answer - value) <= within * Math.abs(value) + 1e-12;
+    const near = (/** @type {number} */ value, share = within) =>
+      answers.some((answer) => Math.abs(answer - value) <= share * Math.abs(value) + 1e-12);
     if (near(right)) return { right: true, reason: 0 };
-    const known = wrong.findIndex(near);
-    return known < 0 ? { right: false } : { right: false, reason: known + 1 };
+    const known = wrong.findIndex((value) => near(value));
+    if (known >= 0) return { right: false, reason: known + 1 };
+    return near(right, nearly) ? { right: false, hint: NEARLY } : { right: false };
   }
 
   /** @type {(form: HTMLFormElement, key: ChoiceKey) => Verdict} */
@@ -120,6 +131,13 @@
     if (place.querySelector(".math:not(:has(mjx-container))")) {
       page.MathJax?.typesetPromise?.([place]).catch(console.error);
     }
+  }
+
+  /** @param {HTMLElement} root */
+  function hush(root) {
+    const place = /** @type {HTMLElement} */ (root.querySelector(".question-verdict"));
+    place.replaceChildren();
+    place.dataset.right = "";
   }
 
   /** Lines of an order question move by buttons, or by the arrow keys on these.
@@ -182,9 +200,14 @@
     }
   }
 
+  let erasing = false; // asked to, once
+
   function show() {
+    erasing = false;
     for (const root of questions()) {
-      root.toggleAttribute("data-done", progress.answered.has(root.dataset.question ?? ""));
+      const done = progress.answered.has(root.dataset.question ?? "");
+      if (!done && root.hasAttribute("data-done")) hush(root); // it was erased
+      root.toggleAttribute("data-done", done);
     }
     const aids = /** @type {HTMLElement | null} */ (document.querySelector(".reading-aids"));
     const words = aids?.querySelector(".questions-answered");
@@ -198,6 +221,28 @@
 
   function questions() {
     return /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".question"));
+  }
+
+  /** Erases all answers at the second click; anything else in between takes back the first. */
+  function erasable() {
+    const button = document.querySelector(".questions-erase");
+    const words = document.querySelector(".questions-answered");
+    if (!button || !words) return;
+    button.addEventListener("click", () => {
+      words.setAttribute("role", "status"); // read it out
+      if (erasing) {
+        progress.erase();
+        show();
+      } else {
+        erasing = true;
+        words.textContent = "Press again to erase";
+      }
+    });
+    for (const type of ["click", "focusin"]) {
+      document.addEventListener(type, (event) => {
+        if (erasing && event.target !== button) show();
+      });
+    }
   }
 
   function start() {
@@ -214,14 +259,15 @@
         say(root, verdict);
       });
     }
-    document.querySelector(".questions-erase")?.addEventListener("click", () => {
-      document.querySelector(".questions-answered")?.setAttribute("role", "status"); // read it out
-      progress.erase();
-      show();
-    });
+    erasable();
     addEventListener("storage", (event) => {
       if (event.key !== STORE && event.key !== null) return;
-      progress.recall();
+      if (progress.kept) progress.recall();
+      show();
+    });
+    addEventListener("pageshow", (event) => {
+      if (!event.persisted) return; // a page that was gone back to is as it was left
+      if (progress.kept) progress.recall();
       show();
     });
     show();

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
-from tests.asked import NAMES, QUESTIONS, Choice, Numeric
+from tests.asked import NAMES, NEARLY, QUESTIONS, Choice, Numeric
 
 from .conftest import HTML, Open
 from .test_access import OPTIONS, told
@@ -146,7 +146,18 @@ def test_by_keyboard_alone(base: str, visit: Open) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "right"),
-    [("0,4", True), ("2/5", True), ("4e-1", True), (" .4 ", True), ("\u22120.4", False)],
+    [
+        ("0,4", True),
+        ("2/5", True),
+        ("0,2/0,5", True),
+        ("4e-1", True),
+        (" .4 ", True),
+        ("40%", True),
+        ("40 %", True),
+        ("40", False),
+        ("\u22120.4", False),
+        ("4/5", False),
+    ],
 )
 def test_numbers_as_readers_write_them(typed: str, right: bool, server: str, visit: Open) -> None:
     root = of(visit(f"{server}/{SECOND}"), "2.1")
@@ -154,7 +165,37 @@ def test_numbers_as_readers_write_them(typed: str, right: bool, server: str, vis
     assert check(root).startswith("Right." if right else "Not right.")
 
 
-@pytest.mark.parametrize("typed", ["", "a half", "1/2/3", "alert(1)", "0x1", "1/0"])
+@pytest.mark.parametrize("typed", ["2,998", "+2,998", "5,996/2", "2,998,100/1,000,000"])
+def test_a_comma_is_read_both_ways(typed: str, server: str, visit: Open) -> None:
+    root = of(visit(f"{server}/{PAGES[4]}"), "4.4")
+    root.get_by_label("Your answer").fill(typed)
+    assert check(root).startswith("Right.")
+
+
+@pytest.mark.parametrize("minus", "-\u2212\u2010\u2011\u2013\u2014")
+def test_every_minus_is_one(minus: str, server: str, visit: Open) -> None:
+    view = visit(f"{server}/{PAGES[9]}")
+    root = of(view, "9.5")
+    for typed in (f"{minus}1", f"{minus}0,6/0,6", f"{minus} 3/3"):
+        root.get_by_label("Your answer").fill(typed)
+        assert check(root).startswith("Right.")
+    modes = view.locator(".question input[type='text']").evaluate_all(
+        "a => a.map(e => e.inputMode)"
+    )
+    assert set(modes) == {""}, "a keyboard of decimals may lack the minus and the slash"
+
+
+def test_two_digits_are_nearly_right(server: str, visit: Open) -> None:
+    view = visit(f"{server}/{FIRST}")
+    root = of(view, "1.2")
+    root.get_by_label("Your answer").fill("0.22")
+    assert check(root) == NEARLY
+    assert not root.locator(".question-done").is_visible()
+    root.get_by_label("Your answer").fill("0.24")
+    assert check(root).startswith("Not right.")
+
+
+@pytest.mark.parametrize("typed", ["", "a half", "1/2/3", "alert(1)", "0x1", "1/0", "%", "1 1/4"])
 def test_what_is_no_number_is_no_answer(typed: str, server: str, visit: Open) -> None:
     root = of(visit(f"{server}/{SECOND}"), "2.1")
     root.get_by_label("Your answer").fill(typed)
@@ -180,11 +221,47 @@ def test_what_was_answered_is_kept_counted_and_erased(base: str, visit: Open) ->
         assert [mark for mark in marks if mark] == [f"2/{len(OF_FIRST)}"]
         done = view.locator(".question-done:visible").count()
         assert done == (2 if page == FIRST else 0)
-    view.get_by_role("button", name="Erase").click()
-    assert view.locator(".questions-answered").inner_text() == f"0 of {len(QUESTIONS)} answered"
+    words, erase = view.locator(".questions-answered"), view.get_by_role("button", name="Erase")
+    erase.click()
+    assert words.inner_text() == "Press again to erase"
+    for elsewhere in (
+        lambda: view.locator("h1").first.click(),
+        lambda: view.keyboard.press("Tab"),
+    ):
+        elsewhere()
+        assert words.inner_text() == f"2 of {len(QUESTIONS)} answered"
+        erase.click()
+        assert words.inner_text() == "Press again to erase"
+    erase.click()
+    assert words.inner_text() == f"0 of {len(QUESTIONS)} answered"
     go(view, f"{base}/{FIRST}")
     assert view.locator(".question-done:visible").count() == 0
     assert view.evaluate("localStorage.getItem('ddpm-questions')") is None
+
+
+def test_what_is_erased_is_taken_back(server: str, visit: Open) -> None:
+    """Here, on another page of the browser, and on one that is gone back to."""
+    view = visit(f"{server}/{FIRST}")
+    answer(of(view, "1.4"), QUESTIONS["1.4"], QUESTIONS["1.4"].right())
+    answer(of(view, "1.2"), QUESTIONS["1.2"], 0.0)
+    assert check(of(view, "1.4")).startswith("Right.")
+    refused = check(of(view, "1.2"))
+    other = view.context.new_page()
+    other.goto(f"{server}/{SECOND}")
+    other.get_by_role("button", name="Erase").click()
+    other.get_by_role("button", name="Erase").click()
+    view.wait_for_function("!document.querySelector('.question[data-done]')")
+    assert of(view, "1.4").get_by_role("status").inner_text() == ""
+    assert of(view, "1.2").get_by_role("status").inner_text() == refused
+    # As a browser shows a page that it has kept whole, which has missed events.
+    answer(of(view, "1.4"), QUESTIONS["1.4"], QUESTIONS["1.4"].right())
+    assert check(of(view, "1.4")).startswith("Right.")
+    view.evaluate("localStorage.removeItem('ddpm-questions')")  # no event where it is done
+    for persisted, done in ((False, 1), (True, 0)):
+        view.evaluate(
+            "p => dispatchEvent(new PageTransitionEvent('pageshow', {persisted: p}))", persisted
+        )
+        assert view.locator(".question-done:visible").count() == done
 
 
 @pytest.mark.parametrize("kept", ["no JSON", '{"1.1": true}', '["1.1", "99.1", "1.99", "x"]'])

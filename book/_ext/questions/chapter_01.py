@@ -51,8 +51,8 @@ def moved_by_training() -> str:
 STEPS = {
     "take a real image": "x0 = images[:1]",
     "draw a step t and noise ε": "t, eps = 300, noise",
-    "mix the image and the noise into x_t": "xt = diffusion.q_sample(x0, t, eps)",
-    "ask the network, shown x_t and t, which noise was mixed in": "guess = network(xt, t)",
+    "mix the image and the noise into xₜ": "xt = diffusion.q_sample(x0, t, eps)",
+    "ask the network, shown xₜ and t, which noise was mixed in": "guess = network(xt, t)",
     "compare its answer with ε": "loss = ((guess - eps) ** 2).mean()",
 }
 
@@ -87,6 +87,7 @@ ASKED = [
                 lambda: 0.5 * 0.5
             ),
             "That begins on a dry day. The row of the matrix is today.": lambda: in_days(2, DRY),
+            "That is a wet day. Take it from one.": lambda: 1 - in_days(2, WET),
         },
     ),
     Numeric(

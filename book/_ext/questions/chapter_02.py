@@ -48,7 +48,7 @@ ASKED = [
                 (1 - 0.36) * 0.5
             ),
             "The step also shrinks what was there; only the noise has mean zero.": lambda: 0.5,
-            "That is the root of $\\beta_t$, which belongs to the noise.": lambda: 0.36**0.5 * 0.5,
+            "That is the other root of the step.": lambda: 0.36**0.5 * 0.5,
         },
     ),
     Numeric(

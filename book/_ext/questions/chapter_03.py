@@ -66,20 +66,20 @@ ASKED = [
                 "has two peaks, and after a large step so has the product.",
             ),
             "small": (
-                "nearly Gaussian, where the step is small beside the peaks",
+                "nearly Gaussian, where the step is small beside the width of the peaks",
                 "Then the bump of the step is so narrow that the data's density hardly bends "
                 "within it. A large step leaves two peaks.",
             ),
             "never": (
                 "two peaks whatever the step, since the data have two",
-                "A small step cannot have come from far away, so only one of the peaks is left to "
-                "come from.",
+                "A small step cannot have come from far away. Within its narrow bump the density "
+                "hardly bends, so the product has one peak, wherever it lies.",
             ),
         },
     ),
     Numeric(
         "A step back has two even peaks, $\\mathcal{N}(-1, 0.25)$ and $\\mathcal{N}(1, 0.25)$. "
-        "Which variance has the best Gaussian?",
+        "What is the variance of the best Gaussian?",
         best_variance,
         "It has the variance of the whole: 0.25 within each peak, and 1 between them.",
         {
@@ -103,8 +103,8 @@ ASKED = [
         },
     ),
     Numeric(
-        "A chain gets ten times as many steps, each a tenth as large. By which factor is the "
-        "total cost of the Gaussian shape multiplied?",
+        "The data are smooth. A chain gets ten times as many steps, each a tenth as large. By "
+        "which factor is the total cost of the Gaussian shape multiplied?",
         lambda: 10 * shape_cost(1e-5) / shape_cost(1e-4),
         "A step's cost goes as $\\beta^3$ and falls to a thousandth; there are ten times as many.",
         {
@@ -113,6 +113,7 @@ ASKED = [
                 10 * 0.1**2
             ),
             "That holds for a mean without the score: no number of steps mends it.": lambda: 1.0,
+            "It falls by that factor. So it is multiplied by one over it.": lambda: 100.0,
         },
         within=0.02,
     ),

@@ -30,10 +30,13 @@ def walked_twice() -> float:
     return float(NoiseSchedule(once.beta[1:].repeat(2)).alpha_bar[-1])
 
 
-def stable_over_paper() -> float:
+def stable_over_paper() -> str:
+    """Which of the options is nearest to the ratio of the two costs."""
     roots = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64)
     pixel = (1 / 3) ** 0.5
-    return nats(NoiseSchedule(roots**2), pixel) / nats(linear_schedule(), pixel)
+    ratio = nats(NoiseSchedule(roots**2), pixel) / nats(linear_schedule(), pixel)
+    options = {"root": 10, "square": 100, "fourth": 10_000}
+    return min(options, key=lambda name: abs(math.log(ratio / options[name])))
 
 
 ASKED = [
@@ -52,6 +55,7 @@ ASKED = [
             "That is the logarithm of what is left, $\\bar\\alpha_T$. The variance of $x_T$ is "
             "$1-\\bar\\alpha_T$.": lambda: -math.log(0.02) / 2,
         },
+        within=0.02,
     ),
     Choice(
         "Two schedules are compared by their reported bits per dimension, and $L_T$ is left out "
@@ -87,20 +91,26 @@ ASKED = [
             "More steps leave less of the image.": lambda: 0.02,
         },
     ),
-    Numeric(
+    Choice(
         "Stable Diffusion's chain ends at $\\sqrt{\\bar\\alpha_T} = 0.068$, the paper's at 0.0064. "
         "About how many times as large is its $L_T$?",
         stable_over_paper,
-        "$L_T$ goes with $\\bar\\alpha_T$, the square of these: ten times the factor of the image "
-        "costs more than a hundred times as much.",
         {
-            "That is the ratio of the roots. $L_T$ goes with $\\bar\\alpha_T$.": lambda: (
-                0.068 / 0.0064
+            "root": (
+                "ten times",
+                "That is the ratio of the roots, and $L_T$ goes with $\\bar\\alpha_T$ itself: half "
+                "of $\\bar\\alpha_T x_0^2$ is nearly all of it.",
             ),
-            "That is the fourth power: only the missing variance costs so.": lambda: (
-                (0.068 / 0.0064) ** 4
+            "square": (
+                "a hundred times",
+                "$L_T$ goes with $\\bar\\alpha_T$, the square of these, and $(0.068/0.0064)^2$ is "
+                "113. A little of the image more at $T$ costs a great deal more.",
+            ),
+            "fourth": (
+                "ten thousand times",
+                "That is the fourth power. Only the missing variance costs so, and it is the "
+                "smaller part of $L_T$ by far.",
             ),
         },
-        within=0.05,
     ),
 ]

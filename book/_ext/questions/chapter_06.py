@@ -89,7 +89,8 @@ ASKED = [
         {
             "That turns one step of $q$ round. But $\\varepsilon$ is the noise of all steps, and "
             "the last one is a small part of it.": lambda: 0.02**0.5,
-            "That is all the noise in $x_t$, so what is left is the guess at $x_0$.": lambda: 0.5,
+            "That is all the noise in $x_t$, so what is left is $\\sqrt{\\bar\\alpha_t}$ times the "
+            "guess at $x_0$.": lambda: 0.5,
             "The root of $1-\\bar\\alpha_t$ is missing.": lambda: 0.02 / 0.25,
             "Divide by $\\sqrt{1-\\bar\\alpha_t}$.": lambda: 0.02,
         },
@@ -107,16 +108,17 @@ ASKED = [
         },
     ),
     Choice(
-        "The pixels have variance 0.25. Which fixed $\\sigma_t^2$ would be the best?",
+        "The pixels are $\\mathcal{N}(0, 0.25)$, and the network is the best there is. Where does "
+        "the best fixed $\\sigma_t^2$ lie, for $t \\ge 2$?",
         best_variance,
         {
             "outside": (
-                "more than $\\beta_t$: the network's own errors come on top",
-                "With the best network, $\\beta_t$ is reached for pixels that are "
-                "$\\mathcal{N}(0, 1)$, and others with $\\mathbb{E}[x_0^2] \\le 1$ need no more.",
+                "above $\\beta_t$: the network's own errors come on top",
+                "The best network has no error of its own. $\\beta_t$ is reached for pixels that are "
+                "$\\mathcal{N}(0, 1)$, and narrower ones need less.",
             ),
             "tilde": (
-                "$\\tilde\\beta_t$: it is the variance of the posterior that $\\mu_\\theta$ is "
+                "at $\\tilde\\beta_t$: it is the variance of the posterior that $\\mu_\\theta$ is "
                 "matched to",
                 "That posterior knows $x_0$. The network does not, and what it cannot know widens "
                 "its step.",

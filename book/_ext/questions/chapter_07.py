@@ -114,7 +114,8 @@ ASKED = [
         "A network's mean is off by two grey levels, in the root mean square. Which $\\sigma_1$, "
         "in grey levels, would be the best? The bin's own variance may be left out.",
         lambda: best_sigma(2.0),
-        "Be as unsure as you are wrong. (The variance of the bin takes off a little: 1.98.)",
+        "Be as unsure as you are wrong: 2. With the bin's own variance it is "
+        "$\\sqrt{4 - 1/12} = 1.98$.",
         {
             "A narrower Gaussian is right for a better mean; here it would be surprised.": lambda: (
                 1.0

@@ -65,34 +65,36 @@ def careless() -> str:
 ASKED = [
     Choice(
         "Two networks may answer differently at every $t$, without limit. One is trained on $L$, "
-        "the other on $L_{\\mathrm{simple}}$, each to its minimum. How do they differ?",
+        "the other on $L_{\\mathrm{simple}}$, each to its minimum. Which has the smaller bound $L$?",
         best_networks,
         {
-            "weights": (
-                "the one trained on $L$ is better at small $t$, where the weights are large",
-                "So it is for a network that cannot have everything. One that can makes each "
-                "$\\ell_t$ as small as it can be, whatever its weight.",
-            ),
             "bound": (
-                "only the one trained on $L$ has the least bound",
-                "$L$ is lowest where every $\\ell_t$ is lowest, and so is $L_{\\mathrm{simple}}$.",
+                "the one trained on $L$, as in the paper's tables",
+                "The paper's network shares its parameters over all $t$ and cannot have everything. "
+                "One that can makes each $\\ell_t$ as small as it can be, whatever its weight.",
+            ),
+            "simple": (
+                "the one trained on $L_{\\mathrm{simple}}$, whose samples are better",
+                "Its samples are better where a network must choose, and there it pays with the "
+                "bound. Here no $\\ell_t$ makes way for another.",
             ),
             "same": (
-                "not at all",
+                "neither: the two bounds are equal",
                 "All weights are positive, so both sums are lowest where every $\\ell_t$ is. The "
                 "weights rule where a network must choose.",
             ),
         },
     ),
     Numeric(
-        "At $t = 50$ the floor is 0.5755. How far, in the mean square, is a network that always "
-        "answers zero from the best one, $\\varepsilon^*$?",
+        "At $t = 50$ the floor is 0.5755 per coordinate. How far, per coordinate and in the mean "
+        "square, is a network that always answers zero from the best one, $\\varepsilon^*$?",
         distance_of_zero,
         "Its loss is one, and loss is floor plus distance: $1 - 0.5755$.",
         {
             "That is the floor, which no network gets below.": lambda: 0.5755,
             "That is its loss. The floor is a part of it.": lambda: 1.0,
             "That is the root of the distance.": lambda: (1 - 0.5755) ** 0.5,
+            "That is the sum over both coordinates.": lambda: 2 * (1 - 0.5755),
         },
     ),
     Order(
@@ -124,8 +126,9 @@ ASKED = [
         {
             "small": (
                 "at small $t$",
-                "There $x_t$ nearly is the image, so the error in $x_0$ is tiny whatever it says. "
-                "The noise is tiny too, and the same error is a large part of it.",
+                "There the weight is least: in units of $\\varepsilon$ it is "
+                "$1/\\mathrm{SNR}(t)$. An answer a few hundredths off costs next to nothing in "
+                "$x_0$, and the noise is only a hundredth.",
             ),
             "large": (
                 "at large $t$, where the image cannot be known",

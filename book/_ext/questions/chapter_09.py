@@ -31,12 +31,12 @@ def steps_back(order: Sequence[str]) -> bool:
 
 
 def end_without_noise() -> str:
-    """Where the walk of the means ends from -0.1, for two pictures at -0.6 and 0.6."""
-    oracle = Oracle(CHAIN.schedule, torch.tensor([[-0.6], [0.6]]).double())
-    x = of(-0.1)
+    """Where the walk of the means ends from 0.5, for a picture at -0.6, and one of half its weight."""
+    pictures = torch.tensor([[-0.6], [-0.6], [0.6]]).double()
+    oracle, x = Oracle(CHAIN.schedule, pictures), of(0.5)
     for t in range(CHAIN.T, 0, -1):
         x = CHAIN.p_sample(oracle, x, t, clip=False, noise=of(0.0))
-    ends = {"left": -0.6, "mean": 0.0, "other": 0.6}
+    ends = {"left": -0.6, "mean": -0.2, "near": 0.6}
     return min(ends, key=lambda name: abs(float(x) - ends[name]))
 
 
@@ -86,23 +86,29 @@ ASKED = [
         "is right.",
     ),
     Choice(
-        "Two pictures, $-0.6$ and $0.6$, are equally likely. A walk starts at $x_T = -0.1$ and "
+        "Of two pictures $-0.6$ is twice as likely as $0.6$. A walk starts at $x_T = 0.5$ and "
         "takes every step with $z = 0$. Where does it end?",
         end_without_noise,
         {
-            "mean": (
-                "at 0, the mean of the two",
-                "That is the first guess. But each step moves towards the picture nearest to the "
-                "guess, and the guess moves along.",
+            "near": (
+                "at 0.6, the picture on the side of $x_T$",
+                "So it is with equal weights. At $T$ next to nothing is left of a picture, so $x_T$ "
+                "says little, and the guess begins close to the mean of the data, $-0.2$.",
             ),
             "left": (
                 "at $-0.6$",
-                "$x_T$ makes that picture a little more probable, and every step believes its own "
-                "guess more. The smallest lead wins.",
+                "The first guess is about $-0.2$, and $-0.6$ is nearer to it. Every step raises the "
+                "share of that picture, and the guess moves along.",
+            ),
+            "mean": (
+                "at $-0.2$, the mean of the data",
+                "That is about the first guess. But each step moves towards the picture nearest to "
+                "the guess, and the guess moves along.",
             ),
             "chance": (
-                "at either, by chance",
-                "There is no chance left: the same $x_T$ ends in the same picture each time.",
+                "at $-0.6$ in two of three walks, and at 0.6 in the third",
+                "So it is with noise in every step. There is no chance left without it: the same "
+                "$x_T$ ends in the same picture each time.",
             ),
         },
     ),
@@ -122,20 +128,19 @@ ASKED = [
         },
     ),
     Numeric(
-        "From some $x_t$ the best one-shot guess has a mean squared error of 0.2. Which has a "
-        "sample, drawn from $q(x_0 \\mid x_t)$?",
+        "From some $x_t$ the best one-shot guess has a mean squared error of 0.2. What is that "
+        "of a sample, drawn from $q(x_0 \\mid x_t)$?",
         lambda: 0.2 * sample_over_guess(),
         "The image and the sample lie around the mean alike and independently, so the variances "
         "add. A sharp picture is a worse guess.",
         {
             "The sample adds its own spread around the mean.": lambda: 0.2,
             "A sample looks real and is farther from the image that was there.": lambda: 0.0,
-            "Variances add, not standard deviations: twice, and not $\\sqrt2$ times.": lambda: (
+            "$\\sqrt2$ is the factor of the root. The mean square itself doubles.": lambda: (
                 0.2 * 2**0.5
             ),
-            "The difference is squared after both spreads are in it: they add once each.": lambda: (
-                0.8
-            ),
+            "That adds the standard deviations and squares. Independent spreads add as "
+            "variances.": lambda: 4 * 0.2,
         },
     ),
     Numeric(

@@ -11,17 +11,15 @@ from torch.nn.functional import avg_pool2d, interpolate, silu
 from questions.kinds import Choice, Numeric, Order, run
 
 
-def noisier_neighbour() -> str:
-    """Whose answers for one image change when another of the batch gets more noise."""
-    first, other = torch.linspace(-1, 1, 128).view(2, 4, 4, 4)
-    changed = {}
-    for name, norm in (
-        ("batch", nn.BatchNorm2d(4)),
-        ("group", nn.GroupNorm(2, 4)),
-    ):
-        quiet, loud = (norm(torch.stack([first, factor * other]))[0] for factor in (1, 9))
-        changed[name] = not torch.allclose(quiet, loud, atol=1e-4)
-    return {(True, False): "batch", (True, True): "both"}[changed["batch"], changed["group"]]
+def moved_by_a_pixel() -> str:
+    """Which outputs of GroupNorm change with one pixel of the first channel of the first image."""
+    x = torch.linspace(-1, 1, 128).view(2, 4, 4, 4) ** 3
+    changed = x.clone()
+    changed[0, 0, 0, 0] = 100
+    norm = nn.GroupNorm(2, 4)
+    moved = ((norm(x) - norm(changed)).abs() > 1e-3).flatten(2).all(2)
+    names = {"instance": (1, 0), "group": (2, 0), "layer": (4, 0), "batch": (1, 1)}
+    return {of: name for name, of in names.items()}[int(moved[0].sum()), int(moved[1].sum())]
 
 
 def block_of(order: Sequence[str]) -> bool:
@@ -80,24 +78,29 @@ def wider_by() -> int:
 
 ASKED = [
     Choice(
-        "In a batch one image is exchanged for a much noisier one, of a larger $t$. In training, "
-        "for which network does the answer to *another* image of the batch change?",
-        noisier_neighbour,
+        "GroupNorm has two groups for four channels. In the first channel of one image a single "
+        "pixel is made very large. In which channels do the outputs change, at all their pixels?",
+        moved_by_a_pixel,
         {
+            "instance": (
+                "in the first channel of this image",
+                "So they would with a mean over each channel by itself, which is four groups of one "
+                "channel each.",
+            ),
+            "group": (
+                "in the first two channels of this image",
+                "The pixel moves the mean and the deviation of its group, and all of the group is "
+                "normalised by these. The other group and the other images take no part.",
+            ),
+            "layer": (
+                "in all four channels of this image",
+                "So they would with one group. The second group has a mean and a deviation of its "
+                "own.",
+            ),
             "batch": (
-                "with BatchNorm alone",
-                "It takes its mean and variance over the batch, so each image is seen beside its "
-                "neighbours' noise. GroupNorm looks at one image at a time.",
-            ),
-            "both": (
-                "with BatchNorm and with GroupNorm",
-                "GroupNorm also takes a mean, but over the channels of a group and the pixels of the "
-                "one image.",
-            ),
-            "none": (
-                "with neither: each image has its own $t$",
-                "Each has its own $t$, and that is the trouble: BatchNorm mixes images whose noise "
-                "has nothing in common.",
+                "in the first channel of every image of the batch",
+                "That is BatchNorm in training, which has one mean for a channel, over the batch. "
+                "GroupNorm looks at one image at a time.",
             ),
         },
     ),
@@ -139,8 +142,8 @@ ASKED = [
         },
     ),
     Numeric(
-        "An image gets three times the side. How many times as many entries has the matrix $A$ of "
-        "attention?",
+        "An image gets three times the side. By which factor does the number of entries of $A$, "
+        "the matrix of attention, grow?",
         lambda: more_pairs(3),
         "Nine times the pixels, and a pair of them for each entry: $9^2$. Linear attention keeps "
         "nine times as much.",

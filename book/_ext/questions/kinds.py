@@ -12,6 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 
 # What a reader rounds to three digits is inside; what a popular mistake gives is ten times as far.
 THREE_DIGITS = 0.006
+# What a reader rounds to two digits is no farther off than this share, and is told so.
+TWO_DIGITS = 0.05
+NEARLY = "Nearly. Give three digits."
 
 
 class Verdict(NamedTuple):
@@ -44,7 +47,13 @@ class Numeric:
         for reason, value in self.wrong.items():
             if self.near(answer, value()):
                 return Verdict(False, reason)
-        return Verdict(False, "")
+        far = abs(answer - self.right()) > self.nearly * abs(self.right())
+        return Verdict(False, "" if far else NEARLY)
+
+    @property
+    def nearly(self) -> float:
+        """How far off too few digits may be; none are too few where the value is asked exactly."""
+        return TWO_DIGITS if self.within else 0.0
 
     @property
     def reasons(self) -> list[str]:
@@ -56,6 +65,7 @@ class Numeric:
         return {
             "right": rounded(self.right()),
             "within": self.within,
+            "nearly": self.nearly,
             "wrong": wrong,
         }
 
@@ -131,6 +141,11 @@ Question = Numeric | Choice | Order
 def rounded(value: float) -> float:
     """Ten digits: what two computers agree on."""
     return float(f"{float(value):.10g}")
+
+
+def shown(value: float) -> str:
+    """Three digits, and all those before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def same(*values: Any, atol: float = 1e-9) -> bool:

@@ -19,7 +19,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_exercise.nodes import exercise_enumerable_node
 
-from questions.kinds import Choice, Numeric, Question
+from questions.kinds import Choice, Numeric, Question, shown
 
 logger = logging.getLogger(__name__)
 # Of a text between tags, what one reads it by: its vowels and digits.
@@ -117,7 +117,7 @@ class QuestionDirective(SphinxDirective):
             return [
                 raw(
                     '<label class="question-number">Your answer '
-                    '<input type="text" inputmode="decimal"></label>'
+                    '<input type="text"></label>'  # some decimal keyboards have no minus and no "/"
                 )
             ]
         made: list[nodes.Node] = []
@@ -153,9 +153,9 @@ class QuestionDirective(SphinxDirective):
             first = [nodes.paragraph("", f"{letter} is right.")]
             tags = [f"{letter}: " for letter in "ABCDEFGH"]
         elif isinstance(question, Numeric):
-            value = f"{question.right():.3g}. "
+            value = f"{shown(question.right())}. "
             first = [nodes.paragraph("", value, reasons.pop(0))]
-            tags = [f"Not {value():.3g}: " for value in question.wrong.values()]
+            tags = [f"Not {shown(value())}: " for value in question.wrong.values()]
         else:
             kind = nodes.literal if question.code else nodes.inline
             lines = [
