@@ -169,7 +169,9 @@ def encode(
     A step of `ddim` is run backwards: the x_t is wanted that it would take to the x_s at hand.
     The noise in it is needed to find it; the model is asked about x_s in its place, and then
     `refine` more times about the x_t so found, which converges where steps are small. Song, Meng
-    and Ermon (2021), Sections 4.3 and 5.4.
+    and Ermon (2021), Sections 4.3 and 5.4. An eps-network refines by its eps_hat. Any other refines
+    by v_hat, since near T eps_hat is x_t whatever the network says: the step, in the angle phi of
+    sqrt(alpha_bar) = cos(phi), is x_s = cos(h) x_t - sin(h) v_hat with h = phi_t - phi_s.
 
     Where alpha_bar_T is nearly zero, as with the cosine schedule, an eps-network cannot come back
     from T: a step of `ddim` divides by sqrt(alpha_bar_T), and the error of eps_hat grows with it.
@@ -182,7 +184,8 @@ def encode(
         refine: further evaluations a step; 0 is the usual inversion, exact only as steps grow.
 
     Raises:
-        ValueError: refine < 0, steps outside 1..T, or a diffusion with self-conditioning.
+        ValueError: refine < 0, steps outside 1..T, a diffusion with self-conditioning, or one step
+            to alpha_bar_T = 0, from where it leads every x_T to what the model says alone.
     """
     if diffusion.self_condition:
         raise ValueError("encode needs a diffusion without self_condition, got one with it")
@@ -191,15 +194,23 @@ def encode(
     chain = _shorten(diffusion, steps)
     alpha_bar = chain.schedule.alpha_bar
     sqrt_alpha_bar, sqrt_rest = alpha_bar.sqrt().tolist(), (1 - alpha_bar).sqrt().tolist()
+    if chain.T == 1 and sqrt_alpha_bar[1] == 0:
+        raise ValueError("encode needs two steps or more where alpha_bar_T = 0, got 1")
     if diffusion.objective == "eps":
         _warn_of_growth(chain.times, sqrt_alpha_bar, sqrt_rest)
+    h = alpha_bar.sqrt().acos().diff(prepend=alpha_bar[:1])
+    cos, sin = h.cos().tolist(), h.sin().tolist()
     x = x0
     for t in _bar(range(1, chain.T + 1), progress):
         x_prev = x
-        for _ in range(1 + refine):
-            eps_hat = chain.p_mean_variance(model, x, t, clip=False).eps_hat
-            x0_hat = (x_prev - sqrt_rest[t - 1] * eps_hat) / sqrt_alpha_bar[t - 1]
-            x = sqrt_alpha_bar[t] * x0_hat + sqrt_rest[t] * eps_hat
+        for more in range(1 + refine):
+            out = chain.p_mean_variance(model, x, t, clip=False)
+            if more and diffusion.objective != "eps":
+                v_hat = chain._target("v", out.x0_hat, x, out.eps_hat, t)
+                x = (x_prev + sin[t] * v_hat) / cos[t]
+            else:
+                x0_hat = (x_prev - sqrt_rest[t - 1] * out.eps_hat) / sqrt_alpha_bar[t - 1]
+                x = sqrt_alpha_bar[t] * x0_hat + sqrt_rest[t] * out.eps_hat
     return x
 
 
@@ -367,7 +378,7 @@ def _warn_of_growth(times: list[int], sqrt_alpha_bar: list[float], sqrt_rest: li
                 f"ddim will not come back: from t = {times[t]} to {times[t - 1]} an error of "
                 f"eps_hat grows {growth:.0f} times. Let the times end sooner, or take a network "
                 "that predicts v",
-                stacklevel=4,
+                stacklevel=5,  # past encode, no_grad and its door
             )
             return
 

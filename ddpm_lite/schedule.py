@@ -6,6 +6,7 @@ Elsewhere `alpha_bar` is called `alphas_cumprod` and counts from 0.
 """
 
 import math
+import operator
 from functools import cached_property
 from typing import Literal
 
@@ -129,8 +130,13 @@ class NoiseSchedule:
             times: increasing integers in 1..T.
 
         Raises:
+            TypeError: a time that is no integer.
             ValueError: no times, times that do not increase, or a time outside 1..T.
         """
+        try:
+            times = [operator.index(t) for t in times]
+        except TypeError:
+            raise TypeError(f"times must hold integers, got {times}") from None
         steps = zip([0, *times], times, strict=False)
         if not times or any(now <= before for before, now in steps) or times[-1] > self.T:
             raise ValueError(f"times must be increasing integers in 1..{self.T}, got {times}")
@@ -267,15 +273,20 @@ def zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
     """The schedule, moved and stretched until nothing is left of x_0 at T; its first step stays.
 
     sqrt(alpha_bar_t) becomes (r_t - r_T) r_1 / (r_1 - r_T), with r_t = sqrt(alpha_bar_t). At T the
-    noise says nothing of x_0: a network must predict v, x0 or u there. Eq. {eq}`eq-zero-snr`; Lin
-    et al. (2023), Algorithm 1.
+    noise says nothing of x_0: a network must predict v, x0, mu or u there. Eq. {eq}`eq-zero-snr`;
+    Lin et al. (2024), Algorithm 1.
 
     Raises:
-        ValueError: one step, which is the first and the last.
+        ValueError: one step, which is the first and the last, or no loss of signal after the first.
     """
     if schedule.T < 2:
         raise ValueError(f"the schedule must have T >= 2 steps, got T = {schedule.T}")
     root = schedule.alpha_bar.sqrt()
+    if not root[-1] < root[1]:
+        raise ValueError(
+            "alpha_bar must fall after the first step, got alpha_bar_1 = alpha_bar_T = "
+            f"{schedule.alpha_bar[-1]:g}"
+        )
     root = (root - root[-1]) * root[1] / (root[1] - root[-1])
     alpha_bar = torch.cat([schedule.alpha_bar[:1], root[1:] ** 2])
     return _from_alpha_bar(alpha_bar)
@@ -283,11 +294,12 @@ def zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
 
 @door
 def spaced_times(T: int, steps: int, spacing: Spacing = "trailing") -> list[int]:
-    """`steps` of the times 1..T, evenly spaced; Lin et al. (2023), Table 2.
+    """`steps` of the times 1..T, evenly spaced; Lin et al. (2024), Table 2.
 
     "trailing" ends at T: round(i T / steps) for i = 1..steps. "leading" begins at 1, in steps of
-    floor(T / steps), and ends before T. "linspace" begins at 1 and ends at T. A chain that starts
-    from noise has to start at T, where the data are gone.
+    floor(T / steps), and ends before T unless it takes every t. "linspace" begins at 1 and, from
+    two steps on, ends at T. A chain that starts from noise has to start at T, where the data are
+    gone.
 
     Raises:
         ValueError: steps outside 1..T, or another spacing.

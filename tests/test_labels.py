@@ -290,6 +290,9 @@ def test_what_is_wrong_is_named_before_anything_is_trained(
     assert "label needs weights with classes" in refused(f"{bare} --label 1")
     assert "scale needs weights with classes" in refused(f"{bare} --scale 1")
     measure = f"evaluate {trained} --images 2"
+    main([*measure.split(), "--out", str(tmp_path / "bits.json")])
+    seen = json.loads((tmp_path / "bits.json").read_text())["bits_per_dim"]["by_class"]
+    assert len(seen) == 2  # not the first two, which are of one class
     assert "scale is about samples" in refused(f"{measure} --scale 2")
     (animals / "test" / "dog").rename(animals / "test" / "wolf")
     assert "for the classes bird, cat, dog, and" in refused(measure)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -139,5 +140,39 @@ def test_bad_input() -> None:
             flow_likelihood(diffusion, never, x, **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="without self_condition, got one with it"):
         flow_likelihood(GaussianDiffusion(linear_schedule(10), self_condition=True), never, x)
-    with pytest.raises(ValueError, match="model must be differentiable by xt"):
-        flow_likelihood(diffusion, lambda x, t: x.detach(), x)
+    with pytest.raises(ValueError, match=r"the chain must end at T = 10, .* that end at 6"):
+        flow_likelihood(diffusion.subsequence([1, 3, 6]), never, x)
+    with pytest.raises(ValueError, match="needs a chain of two steps or more, got T = 1"):
+        flow_likelihood(GaussianDiffusion(linear_schedule(1)), never, x)
+    weight = torch.nn.Parameter(torch.ones(()))
+    for model in (lambda x, t: x.detach(), lambda x, t: weight * x.detach()):
+        with pytest.raises(ValueError, match="model must be differentiable by xt"):
+            flow_likelihood(diffusion, model, x)
+    with (
+        torch.inference_mode(),
+        pytest.raises(ValueError, match=r"call it outside torch\.inference_mode\(\)"),
+    ):
+        flow_likelihood(diffusion, never, x)
+
+
+def test_one_number_an_image_and_one_probe_that_is_not_used() -> None:
+    diffusion, x = GaussianDiffusion(line_schedule(20), "v"), torch.randn(5)
+    flat = flow_likelihood(diffusion, lambda x, t: (x * 1.5).sin(), x, probes=1)
+    same = flow_likelihood(diffusion, lambda x, t: (x * 1.5).sin(), x[:, None])
+    assert_close(flat.log_prob, same.log_prob)
+
+
+@pytest.mark.parametrize(("objective", "warns"), [("eps", True), ("v", False)])
+def test_a_small_error_of_eps_is_a_large_one_of_the_likelihood(objective: Any, warns: bool) -> None:
+    schedule = cosine_schedule(1000)
+    diffusion, oracle = GaussianDiffusion(schedule, objective), Oracle(schedule, MEANS, 0.2)
+    x, model = diffusion.q_sample(oracle.sample(9), 1), best(diffusion, oracle)
+
+    def log(error: float) -> Tensor:
+        def off(x: Tensor, t: Tensor) -> Tensor:
+            return model(x, t) + error * (3 * x).sin()
+
+        with pytest.warns(UserWarning, match="grows 316 times") if warns else nullcontext():
+            return flow_likelihood(diffusion, off, x, steps=50).log_prob
+
+    assert ((log(0.01) - log(0)).abs().max() > 2) == warns

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from ddpm_lite import (
     GaussianDiffusion,
+    NoiseSchedule,
     Oracle,
     SampleStep,
     UNet,
@@ -21,6 +22,7 @@ from ddpm_lite import (
     encode,
     inpaint,
     interpolate,
+    line_schedule,
     linear_schedule,
     sample,
     spaced_times,
@@ -218,6 +220,25 @@ def test_encode_is_ddim_backwards() -> None:
 
 
 @pytest.mark.proves("encode")
+@pytest.mark.parametrize("objective", ["v", "u", "x0", "mu"])
+@pytest.mark.parametrize("schedule", [line_schedule(200), cosine_schedule(200)], ids=repr)
+def test_refining_comes_to_the_point_where_nothing_is_left_of_the_image(
+    objective: Any, schedule: NoiseSchedule
+) -> None:
+    """At T such a network's eps_hat is x_T, whatever it says: by it, x would stand still."""
+    diffusion = GaussianDiffusion(schedule, objective)
+    oracle = Oracle(schedule, torch.tensor([[0.5, -0.5], [-0.5, 0.2]]).double(), 0.2)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        return diffusion.convert(oracle.x0_hat(x, t), x, t, "x0", objective)
+
+    x0 = oracle.sample(20)
+    latent = encode(diffusion, model, x0, steps=50, refine=20)
+    back = sample(diffusion, model, (20, 2), ddim, steps=50, start=latent, clip=False)
+    assert_close(back, x0, atol=1e-9, rtol=0)
+
+
+@pytest.mark.proves("encode")
 def test_encode_gives_each_image_its_place_in_the_noise() -> None:
     m, s, schedule = 0.4, 0.3, linear_schedule()
     oracle = Oracle(schedule, torch.tensor([[m]], dtype=torch.float64), s)
@@ -350,6 +371,10 @@ def test_bad_input() -> None:
         first(ddim(diffusion, never, (2, 3)))
     with pytest.raises(ValueError, match="refine must not be negative, got -1"):
         encode(diffusion, never, torch.zeros(2, 3), steps=5, refine=-1)
+    with pytest.raises(ValueError, match="encode needs two steps or more where alpha_bar_T = 0"):
+        encode(GaussianDiffusion(line_schedule(9), "v"), never, torch.zeros(2, 3), steps=1)
+    with pytest.raises(TypeError, match=r"times must hold integers, got \[5\.0, 10\.0\]"):
+        first(ddim(diffusion, never, (2, 3), steps=[5.0, 10.0]))  # type: ignore[list-item]
 
 
 # Chosen noise, and all that a step knows.

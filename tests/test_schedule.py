@@ -210,7 +210,7 @@ def test_spaced_times(T: int, data: st.DataObject) -> None:
 
 @pytest.mark.proves("spaced_times")
 def test_the_three_spacings_in_print() -> None:
-    """Ten of a thousand times, as Lin et al. (2023) list them in Table 2."""
+    """Ten of a thousand times, as Lin et al. (2024) list them in Table 2."""
     assert spaced_times(1000, 10, "leading") == list(range(1, 1000, 100))
     printed = [1, 112, 223, 334, 445, 556, 667, 778, 889, 1000]
     assert spaced_times(1000, 10, "linspace") == printed
@@ -289,5 +289,7 @@ def test_bad_cuts() -> None:
         line_schedule(10).rescaled(5)
     with pytest.raises(ValueError, match=r"must have T >= 2 steps, got T = 1"):
         zero_terminal_snr(linear_schedule(1))
+    with pytest.raises(ValueError, match="alpha_bar must fall after the first step, got"):
+        zero_terminal_snr(NoiseSchedule([0.1, 1e-18]))
     with pytest.raises(ValueError, match="beta_max must lie in"):
         sigmoid_schedule(beta_max=2)

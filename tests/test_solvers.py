@@ -26,6 +26,7 @@ from ddpm_lite import (
     line_schedule,
     linear_schedule,
     sample,
+    sigmoid_schedule,
     zero_terminal_snr,
 )
 
@@ -83,6 +84,13 @@ def slopes(sampler: Any, schedule: NoiseSchedule, ns: list[int], **options: Any)
 def test_the_error_falls_with_the_order(sampler: Any, kind: str, order: int) -> None:
     for slope in slopes(sampler, KINDS[kind], [64, 128, 256]):
         assert abs(slope - order) < 0.15
+
+
+@pytest.mark.proves("dpm_solver")
+def test_a_cut_last_beta_takes_the_second_order_from_dpm_solver() -> None:
+    for sampler, low, high in ((dpm_solver, 0.9, 1.3), (heun, 1.8, 2.2)):
+        for slope in slopes(sampler, sigmoid_schedule(LONG), [128, 256, 512]):
+            assert low < slope < high
 
 
 @pytest.mark.proves("heun")
@@ -254,6 +262,19 @@ def test_a_step_hands_over_what_the_model_said(sampler: Any, clip: bool) -> None
         assert_close(made, xt, rtol=1e-3, atol=1e-4)
         xt, largest = step.xt, max(largest, step.x0_hat.abs().max().item())
     assert (largest <= 1) == clip
+
+
+def test_clip_holds_the_image_that_a_mean_of_eps_stands_for() -> None:
+    """x_s lies between x_0 in [-1, 1] and the noise in x_t. Unheld it is 60, after one step."""
+    schedule = cosine_schedule()
+    oracle = Oracle(schedule, torch.tensor([[MEAN]], dtype=torch.float64), STD)
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    how: dict[str, Any] = {"steps": 5, "average": "eps", "start": start}
+    held, loose = (
+        next(heun(GaussianDiffusion(schedule), oracle, (9, 1), clip=clip, **how)).xt.abs().max()
+        for clip in (True, False)
+    )
+    assert held < 3 < 30 < loose
 
 
 @pytest.mark.parametrize("sampler", [heun, dpm_solver])

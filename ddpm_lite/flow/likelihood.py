@@ -1,11 +1,13 @@
 """log p of a picture by the flow that carries it to noise: exact, where the bound is a bound."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import torch
+from einops import reduce
 from torch import Tensor
 from torch.autograd import grad
 
@@ -57,6 +59,10 @@ def flow_likelihood(
     beta_1, so that images on grey levels have a density. Heun's method solves both equations; its
     error falls with the square of the number of steps. The model is called twice a step.
 
+    v_hat of an eps-network is (eps_hat - sqrt(1 - alpha_bar) x) / sqrt(alpha_bar). Where
+    alpha_bar_T is nearly zero, as with the cosine schedule, an error of eps_hat grows by that
+    division, and there is a warning: take a network that predicts v, or more steps.
+
     Args:
         model: `(xt, t) -> output`, which can be differentiated by xt, each image apart from the
             others; in eval mode.
@@ -69,20 +75,33 @@ def flow_likelihood(
         generator: where the probes come from.
 
     Raises:
-        ValueError: t or steps out of range, probes < 2, a diffusion with self-conditioning, or a
-            model without derivatives.
+        ValueError: t or steps out of range, fewer than two probes of an estimated trace, a chain of
+            one step or one that ends before T, a diffusion with self-conditioning, a model whose
+            output does not depend on xt by operations with derivatives, or inference mode.
     """
     diffusion._check(t, xt=xt)
+    whole = (diffusion.trained_on or diffusion.schedule).T
+    if diffusion.times[-1] < whole:
+        raise ValueError(
+            f"the chain must end at T = {whole}, where x_T is nearly standard normal, got times "
+            f"that end at {diffusion.times[-1]}"
+        )
+    if diffusion.T == 1:
+        raise ValueError("flow_likelihood needs a chain of two steps or more, got T = 1")
     if t == diffusion.T:
         raise ValueError(f"t must lie in 1..{diffusion.T - 1}, got {t}")
     steps = diffusion.T - t if steps is None else steps
     if not 1 <= steps <= diffusion.T - t:
         raise ValueError(f"steps must lie in 1..{diffusion.T - t} from t = {t}, got {steps}")
-    if probes < 2:
+    if trace == "hutchinson" and probes < 2:
         raise ValueError(f"probes must be at least 2, got {probes}")
     if diffusion.self_condition:
         raise ValueError(
             "flow_likelihood needs a diffusion without self_condition, got one with it"
+        )
+    if torch.is_inference_mode_enabled():
+        raise ValueError(
+            "flow_likelihood needs derivatives: call it outside torch.inference_mode()"
         )
     dims = math.prod(xt.shape[1:])
     if trace == "exact":
@@ -94,6 +113,8 @@ def flow_likelihood(
     z = z.reshape(len(z), *xt.shape)
     phi = diffusion.schedule.alpha_bar.sqrt().acos().tolist()
     times = [t + round(i * (diffusion.T - t) / steps) for i in range(steps + 1)]
+    if diffusion.objective == "eps":
+        _warn_of_growth(diffusion, phi, times)
     x, log = xt, torch.zeros(len(z), len(xt), dtype=xt.dtype, device=xt.device)
     for now, then in pairwise(times):
         h = phi[then] - phi[now]
@@ -114,12 +135,27 @@ def _field(
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         output = diffusion._ask(model, x, t, None)
-        if not output.requires_grad:
+        # Parameters alone let the output require a gradient: ask for that of x.
+        if not output.requires_grad or _slope(output, x) is None:
             raise ValueError("model must be differentiable by xt, got an answer without a gradient")
         out = diffusion._p_from_output(output, x, t, clip=False)
         v = diffusion._target("v", out.x0_hat, x, out.eps_hat, t)
         slopes = [grad((v * one).sum(), x, retain_graph=True)[0] for one in z]
-    along = torch.stack(
-        [(slope * one).flatten(1).sum(1) for slope, one in zip(slopes, z, strict=True)]
-    )
-    return v.detach(), along
+    along = [reduce(slope * one, "b ... -> b", "sum") for slope, one in zip(slopes, z, strict=True)]
+    return v.detach(), torch.stack(along)
+
+
+def _slope(output: Tensor, x: Tensor) -> Tensor | None:
+    return grad(output.sum(), x, retain_graph=True, allow_unused=True)[0]
+
+
+def _warn_of_growth(diffusion: GaussianDiffusion, phi: list[float], times: list[int]) -> None:
+    """Say so where the last step of Heun's makes an error of eps_hat many times larger."""
+    growth = (phi[times[-1]] - phi[times[-2]]) / (2 * diffusion.sqrt_alpha_bar.numbers[times[-1]])
+    if growth > 10:
+        warnings.warn(
+            f"the likelihood cannot be trusted: from t = {diffusion.times[times[-2]]} to "
+            f"{diffusion.times[times[-1]]} an error of eps_hat grows {growth:.0f} times. Take more "
+            "steps, or a network that predicts v",
+            stacklevel=4,  # past flow_likelihood and its door
+        )

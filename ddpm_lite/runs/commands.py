@@ -216,7 +216,7 @@ def evaluate(
         weights: a file of weights, the folder of a run, or the name of shipped weights.
         data: the images to measure on; those that the model was trained on when not given.
         split: of the images whose bits are counted.
-        images: count the bits of the first so many alone; of all by default.
+        images: count the bits of so many alone, evenly spread over the set; of all by default.
         samples: how many samples to draw for the Fréchet distance; none by default.
         reference: the split that the samples are held against; train by default.
         features: whose features the distance is between: those of a small classifier of digits or
@@ -262,10 +262,11 @@ def evaluate(
             check_classes(network, scale=scale)
             own: Features = name if name in ("digits", "fashion_mnist") else "inception"  # type: ignore[assignment]
             judge = _judge(features or own, real, here)
-        x0 = to_model_range(shown.images[:images].long(), shown.levels)
+        some = _spread(len(shown.images), images)
+        x0 = to_model_range(shown.images[some].long(), shown.levels)
         found: dict[str, Any] = {"weights": weights, "data": name, "split": split}
         found |= _note(here, seed)
-        told = None if told is None else told[: len(x0)]
+        told = None if told is None else told[some]
         bits = codelength(
             diffusion, network, x0, chunk=batch, seed=seed, progress=True, labels=told
         )
@@ -435,6 +436,12 @@ def _tell(line: str, found: dict[str, Any], out: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(out) as aside:
             aside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _spread(n: int, some: int | None) -> Tensor:
+    """Which images to take: folders come class by class, so the first would be of one."""
+    some = min(some or n, n)
+    return torch.arange(some, device="cpu") * n // some
 
 
 def _images(name: str, split: str, size: int | None, channels: int | None) -> ImageSet:
