@@ -78,7 +78,7 @@ def test_numbers_choices_and_models() -> None:
         linear_schedule(10, beta_end="a")
     with pytest.raises(TypeError, match="clip must be True or False, got 1 of type int"):
         DIFFUSION.p_mean_variance(lambda x, t: x, X, 1, clip=1)
-    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, got 'noise'"):
+    with pytest.raises(ValueError, match="objective must be one of eps, x0, v, mu, u, got 'noise'"):
         DIFFUSION.target("noise", X, X, X, 1)
     with pytest.raises(TypeError, match="model must be something to call, got Tensor of shape"):
         DIFFUSION.p_losses(X, X, 1)
