@@ -94,12 +94,12 @@ ASKED = [
         },
     ),
     Choice(
-        "With features of 64 numbers, model A has a Fréchet distance of 9.0 by 1,000 samples, model "
-        "B of 8.1 by 10,000. Which one is better?",
+        "With features of 64 numbers, one model has a Fréchet distance of 9.0 by 1,000 samples, a "
+        "second one of 8.1 by 10,000. Which is better?",
         better_model,
         {
             "second": (
-                "B: its distance is smaller",
+                "the second: its distance is smaller",
                 "A perfect model, too, gets a smaller number with more samples, and the formula "
                 "above says by how much: for features like $\\mathcal{N}(0, \\mathbf{I})$ by about one, "
                 "as much as the two differ.",
@@ -107,11 +107,11 @@ ASKED = [
             "open": (
                 "these two numbers cannot tell",
                 "If the features are like $\\mathcal{N}(0, \\mathbf{I})$, the smaller sample alone "
-                "costs A $1104/1000 - 1104/10000 = 1.0$ more, which is the whole difference. For "
+                "costs the first $1104/1000 - 1104/10000 = 1.0$ more, which is the whole difference. For "
                 "another covariance it is another number. Measure both with equal counts.",
             ),
             "first": (
-                "A: it reaches as much with fewer samples",
+                "the first: it reaches as much with fewer samples",
                 "Fewer samples make its own number too large. For features like "
                 "$\\mathcal{N}(0, \\mathbf{I})$, take off what each count costs, and 7.9 stands "
                 "beside 8.0: nothing is left to tell them apart.",
