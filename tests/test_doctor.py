@@ -242,9 +242,10 @@ def test_the_range_and_the_levels_of_data() -> None:
         assert levels.verdict == "unknown"
     assert verdict("levels", diffusion=seventeen, x0=x0) == "healthy"
     assert verdict("levels", diffusion=seventeen, x0=x0 * 0.99) == "unknown"
-    assert diagnose(0.5 + 0.01 * x0)[0].verdict == "sick"
+    for data in (0.55 + 0.45 * x0, 0.5 + 0.01 * x0, 2 * (x0 + 1) / 255 - 1, 0 * x0):
+        assert diagnose(data)[0].verdict == "unknown"  # light, or without contrast
     assert diagnose(1.1 * x0)[0].verdict == "unknown"
-    assert diagnose(-0.5 + 0.01 * x0)[0].verdict == "healthy"  # dark pictures may be so
+    assert diagnose(-0.5 + 0.1 * x0)[0].verdict == "healthy"  # dark pictures may be so
 
 
 def test_attention_is_looked_at_in_our_own_networks() -> None:

@@ -193,8 +193,12 @@ def data_range(x0: Tensor) -> Finding:
     far = max(-low, high)
     verdict: Verdict = "healthy" if far < 1.001 else "unknown" if far < 1.5 else "sick"
     advice = "to_model_range: bytes become 2 x / 255 - 1"
-    if far < 1.001 and low >= 0 and high > 0:  # not one dark pixel: half of the range is not used
-        verdict, advice = "sick", "2 x - 1: the images lie in [0, 1]"
+    if far < 1.001 and high - low < 0.1:
+        verdict, advice = "unknown", "hardly any contrast: scaled twice?"
+    elif far < 1.001 and low >= 0:
+        verdict, advice = "unknown", "not one dark pixel: are they light?"
+        if low < 0.05 and high > 0.95:  # from end to end of [0, 1]
+            verdict, advice = "sick", "2 x - 1: the images lie in [0, 1]"
     return Finding(
         "range", verdict, far, f"images lie in {low:.3g}..{high:.3g}, farthest", "-1..1", advice
     )
