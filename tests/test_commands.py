@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from ddpm_lite.images.data import to_model_range
 from ddpm_lite.images.sets import load_images
+from ddpm_lite.runs import commands
 from ddpm_lite.runs.cli import main
 
 QUICK = "--width 8 --mults 1 --dropout 0 --T 20 --batch 8 --steps 4 --every 2 --sampler-steps 2"
@@ -194,6 +196,18 @@ def test_tensorboard_gets_the_loss_and_the_grids(
     assert seen == {
         "scalar": [("loss", 100)], "image": [("samples", 100, "HWC")], "closed": [True],
     }  # fmt: skip
+
+
+def test_doctor_draws_its_images_from_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(commands, "FEW", 30)
+    monkeypatch.setattr(commands, "diagnose", lambda x0, *_, **more: given.append(x0) or [])
+    for seed in (0, 0, 1):
+        main(["doctor", "digits", "--seed", str(seed)])
+    whole = to_model_range(load_images("digits", "train").images.long(), 17)
+    assert all(len(x0) == 30 and not torch.equal(x0, whole[:30]) for x0 in given)
+    assert torch.equal(given[0], given[1])
+    assert not torch.equal(given[0], given[2])
 
 
 def test_doctor_says_what_is_healthy_and_what_is_not(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ddpm_lite import (
     GaussianDiffusion,
@@ -107,6 +108,28 @@ def test_weights_that_are_no_numbers() -> None:
     assert "loss by t" not in said, "what follows from it is no finding of its own"
 
 
+def test_answers_that_are_no_numbers() -> None:
+    def at_the_end(xt: Tensor, t: Tensor) -> Tensor:
+        return torch.where(t.view(-1, 1, 1, 1) == 200, math.nan, EXACT(xt, t))
+
+    said = found(at_the_end)
+    assert said["finite answers"].verdict == "sick"
+    assert said["finite answers"].measured == 256 * 64
+    assert said["finite weights"].verdict == "unknown", "a function has none to look at"
+    assert "first guess" not in said, "what follows from it is no finding of its own"
+    assert verdict("finite answers") == "healthy"
+
+
+def test_a_clock_that_cannot_be_read() -> None:
+    def deaf(xt: Tensor, t: Tensor) -> Tensor:
+        wobble = 1e-3 * (3.0 * t).sin().view(-1, 1, 1, 1)
+        return EXACT(xt, torch.full_like(t, 8)) * (1 + wobble)
+
+    said = found(deaf)["clock"]
+    assert said.verdict == "unknown"
+    assert math.isnan(said.measured), "a parabola without a bend has no lowest point"
+
+
 def test_dropout_that_is_on() -> None:
     network = nn.Sequential(nn.Dropout(0.1))
 
@@ -148,7 +171,26 @@ def test_a_label_that_was_never_hidden() -> None:
 
     assert verdict("no label", Told(both), x0=x0, labels=labels) == "healthy"
     assert verdict("no label", Told(of[0]), x0=x0, labels=labels) == "sick"
+    average = AveragedModel(Told(both))
+    assert verdict("no label", average, x0=x0, labels=labels) == "healthy"
     assert verdict("no label") == "unknown"
+
+
+def test_a_label_that_was_hidden_from_a_network_with_errors() -> None:
+    """The mean of ten answers has less of an error that each label has by itself: no accusation."""
+    x0, labels = digits()
+    exact = Oracle(SCHEDULE, x0[:256], std=0.1)
+    errors = 0.03 * torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    class Told(nn.Module):
+        classes = 11
+
+        def forward(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            return exact(xt, t) + errors[labels]
+
+    said = found(Told(), x0=x0[:256], labels=labels[:256])["no label"]
+    assert said.verdict == "unknown"
+    assert said.measured > 1
 
 
 def test_images_learnt_by_heart() -> None:
@@ -161,6 +203,19 @@ def test_a_chain_that_stops_early() -> None:
     for schedule, expected in ((SCHEDULE, "healthy"), (linear_schedule(100), "sick")):
         said = found(Exact(schedule=schedule), GaussianDiffusion(schedule), digits()[0])
         assert said["terminal SNR"].verdict == expected
+
+
+def test_the_end_of_a_chain_is_judged_by_the_number_that_is_shown() -> None:
+    x0 = digits()[0]
+    whole = float(x0[:1000].double().square().sum((1, 2, 3)).mean())
+    for schedule in (SCHEDULE, linear_schedule(100), linear_schedule(400)):
+        said = found(Exact(schedule=schedule), GaussianDiffusion(schedule), x0)["terminal SNR"]
+        alpha_bar = schedule.alpha_bar[-1].item()
+        if said.verdict == "sick":
+            assert 4 < said.measured < alpha_bar * whole
+        else:
+            assert said.measured == pytest.approx(alpha_bar * whole)
+            assert (said.verdict == "healthy") == (said.measured < 0.1)
 
 
 def test_the_first_guess_of_eps_without_signal() -> None:
@@ -187,9 +242,10 @@ def test_the_range_and_the_levels_of_data() -> None:
         assert levels.verdict == "unknown"
     assert verdict("levels", diffusion=seventeen, x0=x0) == "healthy"
     assert verdict("levels", diffusion=seventeen, x0=x0 * 0.99) == "unknown"
-    assert diagnose(0.5 + 0.01 * x0)[0].verdict == "sick"
+    for data in (0.55 + 0.45 * x0, 0.5 + 0.01 * x0, 2 * (x0 + 1) / 255 - 1, 0 * x0):
+        assert diagnose(data)[0].verdict == "unknown"  # light, or without contrast
     assert diagnose(1.1 * x0)[0].verdict == "unknown"
-    assert diagnose(-0.5 + 0.01 * x0)[0].verdict == "healthy"  # dark pictures may be so
+    assert diagnose(-0.5 + 0.1 * x0)[0].verdict == "healthy"  # dark pictures may be so
 
 
 def test_attention_is_looked_at_in_our_own_networks() -> None:
@@ -221,6 +277,15 @@ def test_right_samplers_give_the_data_back() -> None:
             said = oracle_through(sampler, SCHEDULE, digits()[0], objective=objective)  # type: ignore[arg-type]
             assert {f.verdict for f in said} == {"healthy"}
     assert sick(through(fifty)), "an output taken for another one"
+
+
+def test_images_that_come_twice_are_taken_once() -> None:
+    x0 = digits()[0][:12]
+    ten = partial(sample, DIFFUSION, sampler=ddim, steps=10)
+    torch.manual_seed(0)
+    once = oracle_through(ten, SCHEDULE, x0)
+    torch.manual_seed(0)
+    assert oracle_through(ten, SCHEDULE, x0.repeat_interleave(3, 0)) == once
 
 
 def test_noise_in_the_last_step_shows() -> None:

@@ -16,7 +16,7 @@ def quiz(answer: str) -> None:
     expect_given(answer() if callable(answer) else answer)
     hints = {
         "a": "Then the clock would be late by a whole step, and the calibration near 1.",
-        "b": "An average that remembers its start knows nothing: its loss would be near 1.",
+        "b": "The average would do worse than the last weights: its row would be far above 1.",
         "d": "Dropout changes the answer from call to call, and two answers were the same.",
     }
     letter = str(answer).strip().lower()

@@ -324,7 +324,7 @@ def doctor(
             one by name.
         steps: of the sampler whose samples look wrong; all by default.
         images: how many noised images each number is a mean over, 256 at most.
-        seed: of the noise.
+        seed: of the noise, and of the images where there are more than 5000.
         out: a file for the findings, such as findings.json.
     """
     check_counts(2, images=images)
@@ -344,9 +344,10 @@ def doctor(
     if held_out or name == "digits" or name in HUB:
         sets.append(_images(name, held_out or "test", *how_shown))
         check_images(network, diffusion, sets[1])
-    x0 = [to_model_range(s.images[:FEW].long(), s.levels) for s in sets]
+    few = [_some(len(s.images), seed) for s in sets]
+    x0 = [to_model_range(s.images[f].long(), s.levels) for s, f in zip(sets, few, strict=True)]
     told = [labels_of(network, _classes(path), s) for s in sets]
-    labels = [None if one is None else one[:FEW] for one in told]
+    labels = [None if one is None else one[f] for one, f in zip(told, few, strict=True)]
     findings = diagnose(
         x0[0], network, diffusion, raw=_last(path, network), labels=labels[0],
         test=x0[1] if len(x0) > 1 else None, test_labels=labels[1] if len(x0) > 1 else None,
@@ -392,6 +393,13 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     network, _ = load(path)
     says = about(path) | {"parameters": sum(p.numel() for p in network.parameters())}
     print(json.dumps(says, indent=2))
+
+
+def _some(N: int, seed: int) -> torch.Tensor:
+    """At most FEW of N rows, drawn at random: the first of a set sorted by class are of one."""
+    if N <= FEW:
+        return torch.arange(N)
+    return torch.randperm(N, generator=torch.Generator().manual_seed(seed))[:FEW]
 
 
 def _last(path: str | Path, network: Any) -> Any:
