@@ -198,7 +198,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "time_embedding": (d.time_embedding, {"t": T, "width": 8}),
 }  # fmt: skip
 # Whose annotations an argument has, where the call is wrapped.
-SIGNATURES = {"ddpm": d.ddpm, "ddim": d.ddim}
+SIGNATURES = {"ddpm": d.ddpm, "ddim": d.ddim, "heun": d.heun, "dpm_solver": d.dpm_solver}
 
 
 def hostile(value: Any, annotation: Any) -> Iterator[tuple[str, Any, bool | None]]:

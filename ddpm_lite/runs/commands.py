@@ -398,8 +398,9 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
 def _some(N: int, seed: int) -> torch.Tensor:
     """At most FEW of N rows, drawn at random: the first of a set sorted by class are of one."""
     if N <= FEW:
-        return torch.arange(N)
-    return torch.randperm(N, generator=torch.Generator().manual_seed(seed))[:FEW]
+        return torch.arange(N, device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(N, generator=generator, device="cpu")[:FEW]
 
 
 def _last(path: str | Path, network: Any) -> Any:

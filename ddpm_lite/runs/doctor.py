@@ -451,7 +451,7 @@ def told_time(asked: _Asked) -> Finding:
     curve = torch.stack(curves).sum(0)
     if not curve.mean() > SURE * curve.std() / len(curve) ** 0.5:
         return Finding(name, "unknown", math.nan, "it hardly hears one step", expected)
-    tilts, bends = torch.tensor(tilt), torch.tensor(bend)
+    tilts, bends = (torch.tensor(x, device="cpu") for x in (tilt, bend))
     late = float(tilts.sum() / bends.sum())
     left = (tilts.sum() - tilts) / (bends.sum() - bends)
     n = len(times)
@@ -626,7 +626,7 @@ def oracle_through(
     share = torch.bincount(which, minlength=len(few)) / samples
     uneven = float((share - 1 / len(few)).abs().sum() / 2)
     luck = len(few) / 2 * math.sqrt((1 / len(few)) * (1 - 1 / len(few)) / samples)
-    gaussian = Oracle(schedule, torch.zeros(1, *few.shape[1:]), std=CONTRAST)
+    gaussian = Oracle(schedule, torch.zeros_like(few[:1]), std=CONTRAST)
     contrast = float(_drawn(sampler, _in_words(gaussian, objective), shape).std()) / CONTRAST
     advice = (
         "compare it line by line with Algorithm 2 or DDIM: the last step lands at alpha_bar_0 = 1 "

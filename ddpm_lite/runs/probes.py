@@ -149,9 +149,9 @@ class _Oracles:
         self.of = {c: Oracle(schedule, means if c is None else means[labels == c]) for c in classes}
 
     def x0_hat(self, xt: Tensor, t: int, labels: Tensor | None) -> Tensor:
-        found = torch.empty_like(xt)
+        found, every = torch.empty_like(xt), torch.arange(len(xt), device="cpu")
         for label, oracle in self.of.items():
-            rows = torch.arange(len(xt)) if label is None else (labels == label).nonzero()[:, 0]
+            rows = every if label is None else (labels == label).nonzero()[:, 0]
             for some in rows.split(max(1, ROOM // oracle.means.numel())):
                 found[some] = oracle.x0_hat(xt[some], t)
         return found
@@ -208,7 +208,7 @@ def attention_rows(network: nn.Module, x: Tensor, t: Tensor, labels: Tensor | No
     more: dict[str, Any] = {} if labels is None else {"labels": labels}
     with torch.no_grad():
         twin(x, t, **more)
-    return torch.tensor(sums, dtype=torch.float64)
+    return torch.tensor(sums, dtype=torch.float64, device="cpu")
 
 
 class _Ones(nn.Module):
@@ -249,7 +249,7 @@ def answer(
 def pick(N: int, images: int, seed: int) -> tuple[Tensor, Tensor]:
     """Which images the oracle knows, and which of these are noised, some more than once."""
     generator = torch.Generator().manual_seed(derive_seed(seed, 0, 0))
-    known = torch.randperm(N, generator=generator)[:KNOWN]
+    known = torch.randperm(N, generator=generator, device="cpu")[:KNOWN]
     rows = torch.arange(images, device="cpu") % len(known)
     return known, known[rows]
 
