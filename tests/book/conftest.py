@@ -91,7 +91,10 @@ def visit(browser: Browser) -> Iterator[Open]:
         own = ("file:", "data:", "blob:", "http://127.0.0.1:")
         page.on("request", lambda r: r.url.startswith(own) or faults.append(f"asked for {r.url}"))
         page.on("requestfailed", lambda r: faults.append(f"did not get {r.url}"))
-        page.on("response", lambda r: r.ok or faults.append(f"{r.status} for {r.url}"))
+        page.on(
+            "response",
+            lambda r: r.ok or r.status == 304 or faults.append(f"{r.status} for {r.url}"),
+        )
         page.on("pageerror", lambda e: faults.append(f"error: {e}"))
         page.on(
             "console",
