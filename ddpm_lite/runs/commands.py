@@ -243,10 +243,7 @@ def evaluate(
     if out:
         _check_ending(out, ".json")
         check_file(out)
-    path = _file(weights)
-    noted = about(path)["about"]
-    name = data or noted.get("data") or "digits"
-    how_shown = noted.get("size"), noted.get("channels")
+    path, name, how_shown = _trained_on(weights, data)
     with joined(device) as here:
         network, diffusion = load(path)
         network = network.to(here)
@@ -333,10 +330,7 @@ def doctor(
     if out:
         _check_ending(out, ".json")
         check_file(out)
-    path = _file(weights)
-    noted = about(path)["about"]
-    name = data or noted.get("data") or "digits"
-    how_shown = noted.get("size"), noted.get("channels")
+    path, name, how_shown = _trained_on(weights, data)
     network, diffusion = load(path)
     shown = _images(name, "train", *how_shown)
     check_images(network, diffusion, shown)
@@ -445,6 +439,16 @@ def _tell(line: str, found: dict[str, Any], out: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(out) as aside:
             aside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _trained_on(
+    weights: str, data: str | None
+) -> tuple[str | Path, str, tuple[int | None, int | None]]:
+    """The file, the name of its images unless others are given, and their size and channels."""
+    path = _file(weights)
+    noted = about(path)["about"]
+    name = data or noted.get("data") or "digits"
+    return path, name, (noted.get("size"), noted.get("channels"))
 
 
 def _spread(n: int, some: int | None) -> Tensor:

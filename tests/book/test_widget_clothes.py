@@ -18,6 +18,7 @@ from .conftest import Open, served
 from .test_access import OPTIONS, told
 from .test_policy import POLICY
 from .test_widget_sampler import IN_A_NOTEBOOK
+from .widgets import Answering
 
 PAGE = "book/13-after-ddpm.html"
 BOOT, BAG = 9, 8
@@ -198,15 +199,8 @@ def test_axe_finds_nothing_in_what_was_drawn(server: str, visit: Open, scheme: s
     assert not found, "\n".join(map(told, found))
 
 
-class Kernel(Clothes):
-    """The Python side of a widget whose browser is at the other end of a test."""
-
-    def send(self, content: Any, buffers: Any = None) -> None:
-        self.heard = {"content": content, "buffers": [list(b) for b in buffers]}
-
-    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._handle_custom_msg(message, [])
-        return self.heard
+class Kernel(Answering, Clothes):
+    """The Python side."""
 
 
 def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:

@@ -15,7 +15,7 @@ from ddpm_lite.widgets import Sampler
 from ddpm_lite.widgets.sampler import step_noise, walk
 
 from .conftest import HTML, Open
-from .widgets import know_mathematics
+from .widgets import Answering, know_mathematics
 
 PAGE = "book/09-sampling.html"
 READY = "document.querySelectorAll('.widget-host[data-ready]').length === 2"
@@ -487,15 +487,8 @@ def test_a_page_in_the_background_waits(server: str, bare: Page) -> None:
 # --- in a notebook -------------------------------------------------------------------------------
 
 
-class Kernel(Sampler):
-    """The Python side of a widget whose browser is at the other end of a test."""
-
-    def send(self, content: Any, buffers: Any = None) -> None:
-        self.heard = {"content": content, "buffers": [list(b) for b in buffers]}
-
-    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._handle_custom_msg(message, [])
-        return self.heard
+class Kernel(Answering, Sampler):
+    """The Python side."""
 
 
 def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:

@@ -1,6 +1,7 @@
 """What the browser tests of all widgets share."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from playwright.sync_api import Locator, Page
@@ -25,6 +26,19 @@ SHARED = """async (text) => {
   const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   window.mathematics = await import(url);
 }"""
+
+
+class Answering:
+    """Makes of a widget its Python side, where the browser is at the other end of a test."""
+
+    _handle_custom_msg: Any
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        self.heard = {"content": content, "buffers": [list(b) for b in buffers]}
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._handle_custom_msg(message, [])
+        return self.heard
 
 
 def know_mathematics(view: Page) -> None:
