@@ -148,6 +148,16 @@ def test_the_average_against_the_last_weights() -> None:
     assert verdict("average", Exact(1.5), raw=EXACT) == "sick"
     same = found(raw=Exact())["average"]
     assert (same.verdict, same.what[:40]) == ("sick", "these are the weights of the last step; ")
+    wrapped = found(AveragedModel(Exact()), raw=Exact())["average"]
+    assert wrapped.what == same.what
+
+
+def test_last_weights_of_another_network_are_refused() -> None:
+    one, wide = (UNet(size=8, width=w, mults=(1,)) for w in (8, 16))
+    with pytest.raises(ValueError, match=r"raw must be .*has shape \(32, 8\) .* \(64, 16\) in raw"):
+        diagnose(X0, one, DIFFUSION, raw=wide)
+    with pytest.raises(ValueError, match=r"raw must be .*factor has shape \(\) .* None in raw"):
+        diagnose(X0, EXACT, DIFFUSION, raw=one)
 
 
 def test_a_label_that_was_never_hidden() -> None:

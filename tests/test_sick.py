@@ -25,6 +25,7 @@ def test_faults_of_the_forward_process_are_where_their_names_say() -> None:
         (sick.VarianceForDeviation, -a, b * b),
         (sick.UnitRange, 0.0, b),
         (sick.OffByOne, -a, b),
+        (sick.NoRootOnImage, -a * a, b),
     ):
         assert torch.allclose(q(SCHEDULE).q_sample(X, 50, EPS), torch.tensor(image + noise))
     told = []
@@ -36,6 +37,36 @@ def test_faults_of_the_forward_process_are_where_their_names_say() -> None:
     for q in (GaussianDiffusion, sick.OffByOne):
         q(SCHEDULE).p_losses(model, X, torch.tensor([50, 1]))
     assert told == [50, 1, 49, 0]
+    told.clear()
+    sick.AnotherTime(SCHEDULE).p_losses(model, X.repeat(500, 1, 1, 1), torch.full((1000,), 50))
+    assert len(set(told)) > 190, "every time is drawn"
+    assert (min(told), max(told)) == (1, 200)
+
+
+def test_noise_that_is_not_normal() -> None:
+    """A model that gives x_T back is right where x_0 is 0 and alpha_bar is tiny, but for eps."""
+    seen = []
+
+    def model(xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append(xt)
+        return xt
+
+    T = linear_schedule().T
+    sick.UniformNoise(linear_schedule()).p_losses(model, 0 * X.repeat(99, 1, 1, 1), T)
+    assert seen[0].min() >= 0
+    assert seen[0].max() <= 1
+    assert seen[0].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_gradients_that_are_never_set_to_zero() -> None:
+    network = TRAINED["heaped"].fresh()
+    found = []
+    for _ in range(3):
+        network.zero_grad()
+        network.conv_out.bias.sum().backward()
+        assert network.conv_out.bias.grad is not None
+        found.append(network.conv_out.bias.grad.item())
+    assert found == [1, 2, 3]
 
 
 def test_an_average_that_remembers_its_start() -> None:
@@ -66,6 +97,7 @@ def test_a_run_goes_on_and_puts_the_table_together(
     monkeypatch.setattr(sick, "TRAINED", {"plain": tiny})
     monkeypatch.setattr(sick, "HEALTHY", {})
     monkeypatch.setattr(sick, "WELL", ())
+    monkeypatch.setattr(sick, "UNTESTED", {})
     monkeypatch.setattr(sick, "shipped", list)
     monkeypatch.setattr(sick, "CASES", {"healthy": CASES["healthy"], "sigma": CASES["sigma"]})
     main((0,), (), tmp_path)
@@ -92,7 +124,10 @@ def test_every_stored_case_is_diagnosed_and_no_healthy_one_accused() -> None:
                 assert sick_names(said) == [], name
             else:
                 assert case.tells in sick_names(said), name
-    assert len(table["healthy"]) == len(HEALTHY) + len(WELL) + 2
+    seeds, others = len(table["seeds"]), len(table["others"])
+    assert len(table["healthy"]) == others * len(HEALTHY) + seeds * len(WELL) + 2
+    assert (seeds, others) == (3, 3)
+    assert not set(table["seeds"]) & set(table["others"])
     for name, said in table["healthy"].items():
         assert sick_names(said) == [], name
         assert math.isfinite(sum(f["measured"] or 0 for f in said["findings"]))

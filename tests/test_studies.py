@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ddpm_lite import UNet
 from ddpm_lite.experiments import studies
 from ddpm_lite.experiments.studies import STUDIES, Study, Way, main, run
+from ddpm_lite.guidance import guided
 from ddpm_lite.images import idx
 from tests.pictures import idx as idx_bytes
 from tests.pictures import random as pixels
@@ -53,13 +55,13 @@ def test_clothes_are_trained_on_and_judged_as_clothes(
     monkeypatch.setitem(idx.INSTALLED, "fashion_mnist", tmp_path)
     monkeypatch.setitem(studies.SAMPLES, "fashion_mnist", 20)
     monkeypatch.setitem(STUDIES, "fashion", short_fashion())
-    studies.images.cache_clear()
+    forget()
     try:
         found = {name: run(study, 0) for name, study in STUDIES["fashion"].items()}
         floor = studies.floor("fashion")
         table = studies.collect("fashion", tmp_path, "cpu")
     finally:
-        studies.images.cache_clear()
+        forget()
     for name, row in found.items():
         assert 0 < row["ways"]["scale 1"]["matched"] < math.inf, name
     assert found["no-attention"]["parameters"] < found["v-cosine"]["parameters"]
@@ -69,6 +71,12 @@ def test_clothes_are_trained_on_and_judged_as_clothes(
         80,
     )
     assert table["data"] == "fashion_mnist, 28x28; 20 samples against 100 training images"
+
+
+def forget() -> None:
+    """The set that was read, and what its classifier saw in it."""
+    studies.images.cache_clear()
+    studies._seen.cache_clear()
 
 
 def short_fashion() -> dict[str, Study]:
@@ -81,6 +89,28 @@ def short_fashion() -> dict[str, Study]:
             study, ways=ways, network=network, training=replace(study.training, steps=2, batch=4)
         )
     return rows
+
+
+def test_a_network_asked_in_parts_says_what_it_says_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few images at a time, with labels and without, guided and with a learned variance."""
+    monkeypatch.setattr(studies, "PART", 3)
+    torch.manual_seed(0)
+    x, t, y = torch.randn(8, 1, 8, 8), torch.arange(1, 9), torch.arange(8)
+    for network in (
+        UNet(size=8, channels=1, width=8, mults=(1,), classes=11, learned_variance=True),
+        UNet(size=8, channels=1, width=8, mults=(1,)),
+    ):
+        network.eval()
+        torch.nn.init.normal_(network.conv_out.weight)  # which is zero at the start
+        parts = studies._InParts(network)
+        if network.classes:
+            both = [guided(model, y, 2.0)(x, t) for model in (network, parts)]
+        else:
+            both = [model(x, t) for model in (network, parts)]
+        assert both[0].std() > 0.1
+        torch.testing.assert_close(*both)
 
 
 def test_what_blows_up_is_a_result_too() -> None:

@@ -1,6 +1,6 @@
 """Models that are sick on purpose, each in one place, and what the doctor says of them: "sick".
 
-    python -m ddpm_lite.experiments.sick [--seeds 0 1 2] [--out FOLDER]
+    python -m ddpm_lite.experiments.sick [--seeds 0 1 2] [--others 3 4 5] [--out FOLDER]
 
 Small networks are trained on 8x8 digits as those of the studies are, some of them narrower and half
 as long, but for one fault; a fault of sampling breaks a healthy network afterwards. Beside them
@@ -39,7 +39,7 @@ from ddpm_lite.system.files import written_aside
 from ddpm_lite.training import TrainConfig, train
 from ddpm_lite.unet import UNet, UNetConfig
 
-__all__ = ["CASES", "HEALTHY", "TRAINED", "Case", "Trained"]
+__all__ = ["CASES", "HEALTHY", "TRAINED", "UNTESTED", "Case", "Trained"]
 
 LEVELS = 17
 
@@ -68,6 +68,29 @@ class UnitRange(GaussianDiffusion):
         return super()._q_sample((x0 + 1) / 2, t, eps)
 
 
+class NoRootOnImage(GaussianDiffusion):
+    """The image is multiplied by alpha_bar_t, without the root."""
+
+    def _q_sample(self, x0: Tensor, t: Time, eps: Tensor) -> Tensor:
+        alpha_bar = self.sqrt_alpha_bar.at(t, x0) ** 2
+        return alpha_bar * x0 + self.sqrt_one_minus_alpha_bar.at(t, x0) * eps
+
+
+class AnotherTime(GaussianDiffusion):
+    """The network is told a t that was drawn anew."""
+
+    def _ask(self, model: Any, xt: Tensor, t: Time, x0_prev: Tensor | None) -> Tensor:
+        anew = torch.randint(1, self.T + 1, (len(xt),), device=xt.device)
+        return super()._ask(model, xt, anew, x0_prev)
+
+
+class UniformNoise(GaussianDiffusion):
+    """The noise is `rand`, and not `randn`."""
+
+    def p_losses(self, model: Any, x0: Tensor, t: Time, *given: Any, **more: Any) -> Tensor:
+        return super().p_losses(model, x0, t, torch.rand_like(x0), *given[1:], **more)
+
+
 # What is broken in the network.
 
 
@@ -91,6 +114,16 @@ def overflow(network: UNet) -> None:
     """Gradients in float16, of a loss times 2^18, and nobody looks whether they are finite."""
     for parameter in network.parameters():
         parameter.register_hook(lambda g: (g * 2.0**18).half().float() / 2.0**18)
+
+
+def heaped(network: UNet) -> None:
+    """Gradients that nobody sets to zero: each step adds its own to those of all steps before."""
+
+    def add(gradient: Tensor, heap: Tensor) -> Tensor:
+        return heap.add_(gradient).clone()
+
+    for parameter in network.parameters():
+        parameter.register_hook(partial(add, heap=torch.zeros_like(parameter)))
 
 
 @dataclass(frozen=True)
@@ -207,6 +240,10 @@ TRAINED: dict[str, Trained] = {
         plain, title="learning rate 0.1",
         training=replace(plain.training, lr=0.1, decay=False, steps=200),
     ),
+    "image-root": replace(small, title="no root on the image's factor", q=NoRootOnImage),
+    "another-time": replace(small, title="a t drawn anew for the network", q=AnotherTime),
+    "heaped": replace(small, title="gradients never set to zero", broken=heaped),
+    "uniform-noise": replace(small, title="noise from rand", q=UniformNoise),
 }  # fmt: skip
 HEALTHY: dict[str, Trained] = {
     "v-cosine": replace(
@@ -342,6 +379,13 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
+# Faults for which the doctor has no test of their own: what does it say all the same?
+UNTESTED: dict[str, Case] = {
+    name: Case(TRAINED[name].title, name)
+    for name in ("image-root", "another-time", "heaped", "uniform-noise")
+}
+
+
 def examine(case: Case, found: dict[str, Any], one: Trained, seed: int) -> dict[str, Any]:
     """What the loss, the samples and the doctor say of one case.
 
@@ -428,9 +472,15 @@ def sick_names(found: dict[str, Any]) -> list[str]:
     return [f["name"] for f in found["findings"] if f["verdict"] == "sick"]
 
 
+def short(found: dict[str, Any]) -> dict[str, Any]:
+    """What a table keeps: of each finding its name, verdict and number."""
+    findings = [{k: f[k] for k in ("name", "verdict", "measured")} for f in found["findings"]]
+    return found | {"findings": findings}
+
+
 def main(
-    seeds: tuple[int, ...] = (0,),
-    others: tuple[int, ...] = (3,),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    others: tuple[int, ...] = (3, 4, 5),
     out: Path = Path("results"),
 ) -> None:
     """Train and examine the sick and the healthy, and put the table together.
@@ -445,16 +495,21 @@ def main(
     table: dict[str, Any] = {
         "command": "python -m ddpm_lite.experiments.sick",
         "seeds": list(seeds),
+        "others": list(others),
         "device": "CPU, one thread",
         "torch": torch.__version__,
         "date": date.today().isoformat(),
         "data": f"digits, 8x8; {SAMPLES['digits']} samples",
         "steps": plain.training.steps,
         "sick": {},
+        "untested": {},
         "healthy": {},
     }  # fmt: skip
-    for name, case in CASES.items():
-        table["sick"][name] = {"title": case.title, "tells": case.tells, "seeds": {}}
+    cases = [("sick", *item) for item in CASES.items()]
+    cases += [("untested", *item) for item in UNTESTED.items()]
+    for part, name, case in cases:
+        row: dict[str, Any] = {"title": case.title, "tells": case.tells, "seeds": {}}
+        table[part][name] = row
         for seed in seeds:
             one = TRAINED[case.of]
 
@@ -462,7 +517,7 @@ def main(
                 return examine(case, kept_weights(case.of, one, seed, out), one, seed)
 
             file = folder / f"case-{name}-{seed}.json"
-            table["sick"][name]["seeds"][str(seed)] = kept(file, look, f"{name}, seed {seed}")
+            row["seeds"][str(seed)] = short(kept(file, look, f"{name}, seed {seed}"))
     for seed in others:
         for name, one in HEALTHY.items():
 
@@ -471,7 +526,7 @@ def main(
 
             file = folder / f"healthy-{name}-{seed}.json"
             said = kept(file, visit, f"healthy {name}, seed {seed}")
-            table["healthy"][f"{one.title}, seed {seed}"] = said
+            table["healthy"][f"{one.title}, seed {seed}"] = short(said)
     for seed in seeds:
         for name in WELL:
             one = TRAINED[name]
@@ -480,11 +535,11 @@ def main(
                 return check_up(kept_weights(name, one, seed, out), one, seed)
 
             said = kept(folder / f"well-{name}-{seed}.json", again, f"{name} as it should be")
-            table["healthy"][f"{one.title}, seed {seed}"] = said
+            table["healthy"][f"{one.title}, seed {seed}"] = short(said)
     for name in shipped():
         file = folder / f"shipped-{name}.json"
         said = kept(file, partial(check_up_shipped, name), f"shipped {name}")
-        table["healthy"][f"shipped: {name}"] = said
+        table["healthy"][f"shipped: {name}"] = short(said)
     write(out / "sick.json", table, indent=1)
 
 

@@ -338,7 +338,7 @@ def doctor(
     if held_out or name == "digits" or name in HUB:
         sets.append(_images(name, held_out or "test", *how_shown))
         check_images(network, diffusion, sets[1])
-    few = [_some(len(s.images), seed) for s in sets]
+    few = [_spread(len(s.images), FEW) for s in sets]
     x0 = [to_model_range(s.images[f].long(), s.levels) for s, f in zip(sets, few, strict=True)]
     told = [labels_of(network, _classes(path), s) for s in sets]
     labels = [None if one is None else one[f] for one, f in zip(told, few, strict=True)]
@@ -387,14 +387,6 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     network, _ = load(path)
     says = about(path) | {"parameters": sum(p.numel() for p in network.parameters())}
     print(json.dumps(says, indent=2))
-
-
-def _some(N: int, seed: int) -> torch.Tensor:
-    """At most FEW of N rows, drawn at random: the first of a set sorted by class are of one."""
-    if N <= FEW:
-        return torch.arange(N, device="cpu")
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(N, generator=generator, device="cpu")[:FEW]
 
 
 def _last(path: str | Path, network: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from ddpm_lite._doors import door
 from ddpm_lite.diffusion import GaussianDiffusion
@@ -33,6 +32,7 @@ from ddpm_lite.runs.probes import (
     spread_times,
 )
 from ddpm_lite.schedule import NoiseSchedule, spaced_times
+from ddpm_lite.training import unwrapped
 
 __all__ = ["Finding", "as_json", "diagnose", "oracle_through", "report"]
 
@@ -121,13 +121,15 @@ def diagnose(
     Raises:
         TypeError: arguments of another kind.
         ValueError: fewer than two images, values that are not finite, labels that do not fit,
-            a network without a diffusion or the other way round, steps outside 1..T.
+            a network without a diffusion or the other way round, raw weights of another network,
+            steps outside 1..T.
     """
     check_set(x0, images, labels)
     if test is not None:
         check_set(test, images, test_labels)
     if (network is None) != (diffusion is None):
         raise ValueError("network and diffusion belong together, got one without the other")
+    _check_raw(network, raw)
     found = [data_range(x0), data_levels(x0, diffusion)]
     if network is None or diffusion is None:
         return found
@@ -485,11 +487,7 @@ def averaged(asked: _Asked, raw: Any) -> Finding:
     ours, last = asked.whole(), asked.whole(network=raw)
     ratio = float(ours.mean() / last.mean())
     unsure = float((ours - ratio * last).std() / last.mean() / len(last) ** 0.5)
-    verdict: Verdict = "unknown"
-    if ratio - SURE * unsure > 1.05:
-        verdict = "sick"
-    elif ratio < 1.02:
-        verdict = "healthy"
+    verdict = _above(ratio, unsure, 1.05, healthy=1.02)
     return Finding(
         name, verdict, ratio, "loss of the averaged weights by that of the last ones", expected,
         "an average that forgets its start: a decay that grows with the steps, or a smaller one; "
@@ -505,8 +503,10 @@ def hidden_labels(asked: _Asked) -> Finding:
     not exact may do a little worse without a label and yet have been trained without.
     """
     name, expected = "no label", "below 1: told nothing, it should weigh the classes by x_t"
-    network = asked.network.module if isinstance(asked.network, AveragedModel) else asked.network
-    classes = getattr(network, "classes", None)
+    network: Any = asked.network
+    classes = getattr(
+        unwrapped(network) if isinstance(network, nn.Module) else network, "classes", None
+    )
     if classes is None or asked.labels is None:
         return Finding(name, "unknown", math.nan, "no classes", "only for guidance")
     none = classes - 1
@@ -527,11 +527,7 @@ def hidden_labels(asked: _Asked) -> Finding:
     blurred = per_image((mean - some).double() ** 2)
     ratio = float(nothing.mean() / blurred.mean())
     unsure = float((nothing - ratio * blurred).std() / blurred.mean() / len(some) ** 0.5)
-    verdict: Verdict = "unknown"
-    if ratio - SURE * unsure > 1.1:
-        verdict = "sick"
-    elif ratio + SURE * unsure < 1:
-        verdict = "healthy"
+    verdict = _above(ratio, unsure, 1.1, healthy=1 - SURE * unsure)
     return Finding(
         name, verdict, ratio, f"error without a label by that of all labels' mean, at t = {t}:",
         expected, "hide a tenth or a fifth of the labels in training: drop_label=0.1; where they "
@@ -551,15 +547,18 @@ def gap(asked: _Asked, test: Tensor | None, labels: Tensor | None) -> Finding:
     unsure = ratio * math.hypot(
         float(seen.std() / seen.mean()), float(unseen.std() / unseen.mean())
     ) / len(seen) ** 0.5  # fmt: skip
-    verdict: Verdict = "unknown"
-    if ratio - SURE * unsure > 1.5:
-        verdict = "sick"
-    elif ratio < 1.25:
-        verdict = "healthy"
+    verdict = _above(ratio, unsure, 1.5, healthy=1.25)
     return Finding(
         name, verdict, ratio, "loss of test images by that of training images", expected,
         "fewer steps, dropout, flips, a narrower network, or more images",
     )  # fmt: skip
+
+
+def _above(ratio: float, unsure: float, limit: float, *, healthy: float) -> Verdict:
+    """Sick above the limit by four standard errors, healthy below the other."""
+    if ratio - SURE * unsure > limit:
+        return "sick"
+    return "healthy" if ratio < healthy else "unknown"
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -567,8 +566,24 @@ def _same(one: Any, other: Any) -> bool:
         return True
     if not (isinstance(one, nn.Module) and isinstance(other, nn.Module)):
         return False
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    a, b = (unwrapped(network).state_dict() for network in (one, other))
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _check_raw(network: Any, raw: Any) -> None:
+    """`raw` is the network with other weights, of the same names and shapes."""
+    if not (isinstance(network, nn.Module) and isinstance(raw, nn.Module)):
+        return
+    ours, last = (
+        {name: tuple(x.shape) for name, x in unwrapped(one).state_dict().items()}
+        for one in (network, raw)
+    )
+    for name in (*ours, *last):
+        if ours.get(name) != last.get(name):
+            raise ValueError(
+                f"raw must be the same network with other weights; {name} has shape "
+                f"{ours.get(name)} in network and {last.get(name)} in raw"
+            )
 
 
 # The sampler.
