@@ -275,7 +275,9 @@ def test_what_is_wrong_is_named_before_anything_is_trained(
     words = f"train digits --data {animals / 'train' / 'cat'} {go}"
     assert "the images of each class into a folder of their own" in refused(words)
     save(animals / "train" / "stray.png", random(8, 8))
-    assert "have none" in refused(f"train digits --data {animals} {go}")
+    said = refused(f"train digits --data {animals} {go}")
+    assert "where all lie at one depth" in said
+    assert "these do not: train/stray.png;" in said
     (animals / "train" / "stray.png").rename(animals / "train" / "cat" / "stray.png")
     broken = animals / "train" / "dog" / "broken.png"
     broken.write_bytes(b"no picture")

@@ -9,12 +9,21 @@ import mimetypes
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HUB", "check_all_read", "files_below", "image_column", "open_hub", "open_path"]
+__all__ = [
+    "HUB",
+    "at_odd_depth",
+    "check_all_read",
+    "files_below",
+    "image_column",
+    "open_hub",
+    "open_path",
+]
 
 HUB = {  # name: its repository on the hub
     "mnist": "ylecun/mnist",
@@ -222,6 +231,19 @@ def _are_classes(parts: Mapping[str, Path]) -> bool:
                 names.add(Path(folder).relative_to(root).parts)
     depths = {len(name) for name in names}
     return len(names) > 1 and len(depths) == 1
+
+
+def at_odd_depth(root: Path) -> str:
+    """The images that lie less deep or deeper than most, because of which folders are no classes.
+
+    Nothing where all lie at one depth.
+    """
+    images = files_below(root, _images)
+    depths = Counter(len(path.parts) for path in images)
+    if len(depths) < 2:
+        return ""
+    usual = depths.most_common(1)[0][0]
+    return _listed([path for path in images if len(path.parts) != usual], root)
 
 
 def _as_table(

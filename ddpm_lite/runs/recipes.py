@@ -1,11 +1,13 @@
 """Recipes that work: a network, a diffusion and a training that go together, each by its name."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from ddpm_lite.diffusion import GaussianDiffusion, Variance
 from ddpm_lite.forward import Objective
 from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.images.sources import at_odd_depth
 from ddpm_lite.schedule import (
     NoiseSchedule,
     cosine_schedule,
@@ -138,6 +140,13 @@ def number_of_classes(data: ImageSet) -> int:
         ValueError: it has no labels, fewer than two classes, or an image without a label.
     """
     if data.labels is None:
+        root = Path(data.name).expanduser()
+        if root.is_dir() and (odd := at_odd_depth(root)):
+            raise ValueError(
+                f"folders of images are classes where all lie at one depth, and in {data.name} "
+                f"these do not: {odd}; take them out, put them into a class, or train without "
+                "labels (--drop-label 0)"
+            )
         raise ValueError(
             f"drop_label is of images with labels, and those of {data.name} have none: of a "
             "folder, put the images of each class into a folder of their own, all at one depth"
