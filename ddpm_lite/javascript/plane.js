@@ -66,6 +66,21 @@ export function plane(limit) {
         set(d);
       };
     },
+    /** The way of each point through these stops, straight from one to the next.
+     * @param {string} className
+     */
+    trails(className) {
+      const set = path(`trail ${className}`);
+      return /** @param {Numbers[]} stops */ (stops) => {
+        let d = "";
+        for (let i = 0; i < (stops[0]?.length ?? 0); i += 2) {
+          for (const [k, xy] of stops.entries()) {
+            d += `${k ? "L" : "M"}${place(xy[i], xy[i + 1])}`;
+          }
+        }
+        set(d);
+      };
+    },
     /** Arrows at every other point of a grid, each as long as the root of its length.
      * @param {string} className
      */
