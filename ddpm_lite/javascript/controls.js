@@ -93,23 +93,6 @@ export function choice(label, name, options) {
   };
 }
 
-/** A labelled box to tick.
- * @type {(label: string, name: string) => Control<boolean> & { row: HTMLElement }}
- */
-export function tick(label, name) {
-  const id = newId(name);
-  const input = el("input", { type: "checkbox", id, name });
-  return {
-    row: el("div", { className: "ddpm-choice" }, input, el("label", { for: id }, label)),
-    input,
-    event: "change",
-    read: () => input.checked,
-    set(on) {
-      input.checked = on;
-    },
-  };
-}
-
 /** @type {(className: string, text?: string) => HTMLButtonElement} */
 export function button(className, text = "") {
   return el("button", { type: "button", className }, text);

@@ -31,47 +31,22 @@ export function gaussian(x, mean = 0, variance = 1) {
   return Math.exp(-((x - mean) ** 2) / (2 * variance)) / Math.sqrt(2 * Math.PI * variance);
 }
 
-/** The linear schedule alone has a first and a last beta. Twin: ddpm_lite.schedule.
- * @type {(kind: "linear" | "cosine" | "line", T: number, start?: number, end?: number) => Schedule}
+/** Twin: ddpm_lite.schedule.
+ * @type {(kind: "linear" | "cosine", T: number, start: number, end: number) => Schedule}
  */
-export function schedule(kind, T, start = 1e-4, end = 0.02) {
+export function schedule(kind, T, start, end) {
   const beta = new Float64Array(T + 1);
   const alphaBar = new Float64Array(T + 1).fill(1);
   /** @param {number} t */
-  const cosine = (t) => Math.cos(((t / T + 0.008) / 1.008) * (Math.PI / 2)) ** 2;
-  const betas = {
-    linear: (/** @type {number} */ t) => start + (end - start) * (T > 1 ? (t - 1) / (T - 1) : 0),
-    cosine: (/** @type {number} */ t) => Math.min(1 - cosine(t) / cosine(t - 1), 0.999),
-    line: (/** @type {number} */ t) => 1 - keptAt(t / T) / keptAt((t - 1) / T),
-  };
+  const f = (t) => Math.cos(((t / T + 0.008) / 1.008) * (Math.PI / 2)) ** 2;
   for (let t = 1; t <= T; t++) {
-    beta[t] = betas[kind](t);
+    beta[t] =
+      kind === "cosine"
+        ? Math.min(1 - f(t) / f(t - 1), 0.999)
+        : start + (end - start) * (T > 1 ? (t - 1) / (T - 1) : 0);
     alphaBar[t] = alphaBar[t - 1] * (1 - beta[t]);
   }
   return { beta, alphaBar };
-}
-
-/** alpha_bar where the line from x_0 to its noise has come to s. Twin: line_schedule.
- * @param {number} s
- */
-export function keptAt(s) {
-  return (1 - s) ** 2 / ((1 - s) ** 2 + s ** 2);
-}
-
-/** s, the place of x_t on that line. Twin: NoiseSchedule.line.
- * @param {number} alphaBar
- */
-export function placeOf(alphaBar) {
-  const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
-  return noise / (signal + noise);
-}
-
-/** The line's point, of which x_t is a multiple. Twin: GaussianDiffusion.to_line.
- * @type {(xt: Float64Array, alphaBar: number) => Float64Array}
- */
-export function toLine(xt, alphaBar) {
-  const both = Math.sqrt(alphaBar) + Math.sqrt(1 - alphaBar);
-  return xt.map((v) => v / both);
 }
 
 /** The paper's schedule. Twin: linear_schedule() of ddpm_lite. */
@@ -209,11 +184,4 @@ export function ddimStep({ x0, eps, before, sigma2, z }) {
   const [signal, sigma] = [Math.sqrt(before), Math.sqrt(sigma2)];
   const noise = Math.sqrt(Math.max(0, 1 - before - sigma2));
   return x0.map((v, i) => signal * v + noise * eps[i] + (z ? sigma * z[i] : 0));
-}
-
-/** The step of the flow from alpha_bar `now` to `before`, with x_0 held fixed: DDIM's, eta = 0.
- * @type {(xt: Float64Array, x0: Float64Array, now: number, before: number) => Float64Array}
- */
-export function toward(xt, x0, now, before) {
-  return ddimStep({ xt, x0, eps: epsFrom(xt, x0, now), now, before, sigma2: 0, z: null });
 }

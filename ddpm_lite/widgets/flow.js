@@ -1,14 +1,16 @@
 // The flow: its field at t, its exact paths, a solver's with few calls, the SDE's, and the lines.
 
 import { legend } from "../javascript/chart.js";
-import { choice, noiseButton, playTrait, slider, tick } from "../javascript/controls.js";
+import { choice, newId, noiseButton, playTrait, slider } from "../javascript/controls.js";
 import { box, describe, el, pretty, wording } from "../javascript/elements.js";
-import { clamp, keptAt, placeOf, schedule, toLine } from "../javascript/mathematics.js";
+import { keptAt, lineSchedule, placeOf, toLine } from "../javascript/line.js";
+import { clamp, schedule } from "../javascript/mathematics.js";
 import { bind, follow } from "../javascript/model.js";
 import { plane } from "../javascript/plane.js";
 import { ddim, ddpm, dpmSolver, heun } from "../javascript/points/chains.js";
 import { Drawing, draw } from "../javascript/points/drawing.js";
 
+/** @import { Control } from "../javascript/controls.js" */
 /** @import { Schedule } from "../javascript/mathematics.js" */
 /** @import { Model, Place } from "../javascript/model.js" */
 /** @import { Kept, Path } from "../javascript/points/chains.js" */
@@ -208,6 +210,23 @@ function wayBack(drawing, alphaBar) {
   return out;
 }
 
+/** A labelled box to tick.
+ * @type {(label: string, name: string) => Control<boolean> & { row: HTMLElement }}
+ */
+function tick(label, name) {
+  const id = newId(name);
+  const input = el("input", { type: "checkbox", id, name });
+  return {
+    row: el("div", { className: "ddpm-choice" }, input, el("label", { for: id }, label)),
+    input,
+    event: "change",
+    read: () => input.checked,
+    set(on) {
+      input.checked = on;
+    },
+  };
+}
+
 /** @param {Model<Traits>} model */
 function newControls(model) {
   const sets = Object.keys(model.get("_sets"));
@@ -240,7 +259,7 @@ function newControls(model) {
 function newFlow(model) {
   const flow = {
     drawing: new Drawing([], 0),
-    chain: schedule("line", T),
+    chain: lineSchedule(T),
     exact: /** @type {Track} */ ([]),
     sde: /** @type {Track} */ ([]),
     lines: /** @type {Track} */ ([]),
@@ -249,7 +268,7 @@ function newFlow(model) {
     begin() {
       const seed = model.get("seed");
       flow.drawing = new Drawing(model.get("_sets")[model.get("points")], model.get("_pen"));
-      flow.chain = schedule(model.get("kind"), T);
+      flow.chain = model.get("kind") === "line" ? lineSchedule(T) : schedule("cosine", T, 0, 0);
       const { x0, eps } = draw(flow.drawing, flow.chain, { batch: COUNT, seed }, 0);
       flow.start = eps;
       flow.exact = exactFlow(flow.drawing, flow.chain, eps);

@@ -142,17 +142,18 @@ class Flow(Widget):
         blue, orange, green, purple = plots.COLORS
         for ax in (left, right):
             ax.scatter(*_data(self.points).T, s=4, color=plots.PALE, linewidths=0)
-            _trail(ax, self.exact, s, blue, "-")
             ax.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
-        _trail(left, self.solved, s, orange, "--")
-        left.set_title(f"exact; dashed, {NAMES[self.solver]}, {self.used} calls", fontsize=10)
         if self.lines:
             straight = Track(torch.tensor([1.0, 0.0]).double(), torch.stack([eps, x0]))
             _trail(right, straight, s, purple, ":")
             right.set_title("exact; dotted, the lines", fontsize=10)
         else:
-            _trail(right, self.sde, s, green, "-.")
+            _trail(right, self.sde, s, green, "-", most=80, linewidth=0.4)
             right.set_title("exact; jagged, the SDE", fontsize=10)
+        for ax in (left, right):
+            _trail(ax, self.exact, s, blue, "-")
+        _trail(left, self.solved, s, orange, "--", most=64)
+        left.set_title(f"exact; dashed, {NAMES[self.solver]}, {self.used} calls", fontsize=10)
         return figure
 
 
@@ -203,10 +204,12 @@ def _sde(kind: str, points: str, seed: int) -> Track:
     return _track(schedule, [(T, start), *((step.t, step.xt) for step in walk)])
 
 
-def _trail(ax: Axes, track: Track, s: float, color: str, style: str) -> None:
+def _trail(
+    ax: Axes, track: Track, s: float, color: str, style: str, most: int = 40, linewidth: float = 0.9
+) -> None:
     """The way from the noise to s, and a dot there."""
     now, behind = track.at(s), track.z[track.s > s]
-    thin = behind[:: max(1, len(behind) // 100)]
+    thin = behind[:: max(1, len(behind) // most)]
     ways = torch.cat([thin, now[None]]).numpy()
-    ax.plot(ways[..., 0], ways[..., 1], style, color=color, linewidth=0.9)
+    ax.plot(ways[..., 0], ways[..., 1], style, color=color, linewidth=linewidth)
     ax.plot(*np.asarray(now).T, "o", color=color, markersize=3)

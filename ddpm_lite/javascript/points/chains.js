@@ -1,6 +1,6 @@
 // Ways back from the same noise: Algorithm 2, and three solvers of the flow behind the chain.
 
-import { ddpmStep, epsFrom, normals, spacedTimes, toward, x0From } from "../mathematics.js";
+import { ddimStep, ddpmStep, epsFrom, normals, spacedTimes, x0From } from "../mathematics.js";
 
 /** @import { Schedule } from "../mathematics.js" */
 
@@ -40,6 +40,13 @@ export function ddpm(guess, { alphaBar, beta }, start, seed, stops = KEPT) {
     if (kept.has(t - 1)) path.push({ t: t - 1, x: xt });
   }
   return path;
+}
+
+/** The step of the flow from alpha_bar `now` to `before`, with x_0 held fixed: DDIM's, eta = 0.
+ * @type {(xt: Float64Array, x0: Float64Array, now: number, before: number) => Float64Array}
+ */
+function toward(xt, x0, now, before) {
+  return ddimStep({ xt, x0, eps: epsFrom(xt, x0, now), now, before, sigma2: 0, z: null });
 }
 
 /** Along the flow in so many steps, each towards the x_0 that `best` makes of x_t, t and the next t.
