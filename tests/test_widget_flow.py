@@ -365,3 +365,18 @@ def test_oracle_is_that_of_the_points() -> None:
     assert widget.oracle.schedule == cosine_schedule()
     assert_close(widget.oracle.means, flow._data("ring"))
     assert_close(widget.oracle.variance, torch.full_like(widget.oracle.means, PEN**2))
+
+
+def test_what_chapter_15_says_of_it() -> None:
+    """Of the first settings: who is nearest with eight calls and with 32, and both schedules."""
+
+    def off(**settings: Any) -> float:
+        return Flow(**settings).off.mean().item()
+
+    few, more = ({s: off(solver=s, calls=n) for s in SOLVERS} for n in (8, 32))
+    assert sorted(SOLVERS, key=few.__getitem__) == ["dpm_solver", "ddim", "heun"]
+    assert sorted(SOLVERS, key=more.__getitem__) == ["dpm_solver", "heun", "ddim"]
+    cosine = Flow(kind="cosine")
+    assert (cosine.exact.z[-1] - Flow().exact.z[-1]).abs().max() < 1e-4
+    assert (cosine.solved.s - Flow().solved.s).abs().max() > 0.03
+    assert (Flow().sde.z[-1] - Flow().exact.z[-1]).norm(dim=1).mean() > 0.5
