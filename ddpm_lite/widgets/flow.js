@@ -195,7 +195,7 @@ function newView(root) {
   return { ...squares, name, showData };
 }
 
-/** The way back at each other point of the grid.
+/** The way back at each other point of the grid, a quarter as long, so that arrows keep apart.
  * @type {(drawing: Drawing, alphaBar: number) => Float64Array}
  */
 function wayBack(drawing, alphaBar) {

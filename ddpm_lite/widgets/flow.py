@@ -140,8 +140,9 @@ class Flow(Widget):
         root = back / back.norm(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
         left.quiver(*places.T, *root.T, color=plots.PALE, width=0.006)
         blue, orange, green, purple = plots.COLORS
+        across, up = _data(self.points).T
         for ax in (left, right):
-            ax.scatter(*_data(self.points).T, s=4, color=plots.PALE, linewidths=0)
+            ax.scatter(across, up, s=4, color=plots.PALE, linewidths=0)
             ax.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
         if self.lines:
             straight = Track(torch.tensor([1.0, 0.0]).double(), torch.stack([eps, x0]))
