@@ -368,7 +368,7 @@ def test_oracle_is_that_of_the_points() -> None:
 
 
 def test_what_chapter_15_says_of_it() -> None:
-    """Of the first settings: who is nearest with eight calls and with 32, and both schedules."""
+    """Of the first settings: who is nearest with few calls and with more, schedules, the SDE."""
 
     def off(**settings: Any) -> float:
         return Flow(**settings).off.mean().item()

@@ -240,7 +240,7 @@ function newControls(model) {
       "Schedule",
       "kind",
       /** @type {["line" | "cosine", string][]} */ ([
-        ["line", "the line of flow matching"],
+        ["line", "the line"],
         ["cosine", "cosine"],
       ]),
     ),
