@@ -2,7 +2,7 @@
 
 The modules here are shared: `widgets/` has one module for each widget, and they import these. The
 folder `engine/` is the U-Net and the chain that `ddpm-lite export` puts in front of the weights;
-`points/` trains a small network on points of the plane.
+`points/` trains a small network on points of the plane, and walks from noise back to them.
 """
 
 from pathlib import Path

@@ -55,13 +55,17 @@ export function plane(limit) {
         set(d);
       };
     },
-    /** Lines from each point of one set to that of the other. @param {string} className */
-    links(className) {
-      const set = path(className);
-      return /** @type {(from: Numbers, to: Numbers) => void} */ (from, to) => {
+    /** The way of each point through these stops, straight from one to the next.
+     * @param {string} className
+     */
+    trails(className) {
+      const set = path(`trail ${className}`);
+      return /** @param {Numbers[]} stops */ (stops) => {
         let d = "";
-        for (let i = 0; i < from.length; i += 2) {
-          d += `M${place(from[i], from[i + 1])}L${place(to[i], to[i + 1])}`;
+        for (let i = 0; i < (stops[0]?.length ?? 0); i += 2) {
+          for (const [k, xy] of stops.entries()) {
+            d += `${k ? "L" : "M"}${place(xy[i], xy[i + 1])}`;
+          }
         }
         set(d);
       };

@@ -6,6 +6,7 @@ from ddpm_lite.widgets.chain import ReverseChain
 from ddpm_lite.widgets.clothes import Clothes
 from ddpm_lite.widgets.decoder import Decoder
 from ddpm_lite.widgets.denoising import Denoising
+from ddpm_lite.widgets.flow import Flow
 from ddpm_lite.widgets.forward import ForwardProcess
 from ddpm_lite.widgets.inside import InsideUNet
 from ddpm_lite.widgets.noise import normals
@@ -20,6 +21,7 @@ __all__ = [
     "Clothes",
     "Decoder",
     "Denoising",
+    "Flow",
     "ForwardProcess",
     "InsideUNet",
     "Posterior",

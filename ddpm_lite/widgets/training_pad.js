@@ -28,7 +28,7 @@ export class Pad {
     this.plane = plane(LIMIT);
     const { svg } = this.plane;
     this.dots = this.plane.dots("data");
-    this.links = this.plane.links("link");
+    this.links = this.plane.trails("link");
     this.picked = this.plane.dots("picked");
     this.moved = this.plane.dots("moved");
     this.cursor = this.plane.dots("cursor-dot");
@@ -157,6 +157,6 @@ export class Pad {
   lay(x0 = [], xt = []) {
     this.picked(x0);
     this.moved(xt);
-    this.links(xt.length ? x0 : [], xt);
+    this.links(xt.length ? [x0, xt] : []);
   }
 }

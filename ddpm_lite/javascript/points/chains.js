@@ -1,75 +1,112 @@
-// Three ways back from the same noise: Algorithm 2, DDIM, and the probability-flow ODE.
+// Ways back from the same noise: Algorithm 2, and three solvers of the flow behind the chain.
 
-import { ddimStep, ddpmStep, normals, spacedTimes, x0From } from "../mathematics.js";
+import { ddimStep, ddpmStep, epsFrom, normals, spacedTimes, x0From } from "../mathematics.js";
 
 /** @import { Schedule } from "../mathematics.js" */
 
-/** What a network makes of x_t [B, 2], all at the same t.
- * @typedef {(xt: Float64Array, t: number) => Float64Array} Eps
+/** What a network says of x_t [B, 2], all at the same t.
+ * @typedef {(xt: Float64Array, t: number) => Float64Array} Network
  */
 
 /** Where the points of a chain were, at each of its stops.
  * @typedef {{ t: number, x: Float64Array }[]} Path
  */
 
+/** @typedef {Pick<Schedule, "alphaBar">} Kept */
+
 const KEPT = 100; // stops of DDPM that are kept, beside the first
-export const CALLS = 50; // of the network, at most, for DDIM and for the ODE
+
+/** The guess at x_0 of a network that says eps.
+ * @type {(eps: Network, s: Kept) => Network}
+ */
+export function guessOf(eps, { alphaBar }) {
+  return (xt, t) => x0From(xt, eps(xt, t), alphaBar[t]);
+}
 
 /** Algorithm 2, with sigma_t^2 = beta_t. Twin: ddpm.
- * @type {(eps: Eps, s: Schedule, start: Float64Array, seed: number) => Path}
+ * @type {(guess: Network, s: Schedule, start: Float64Array, seed: number, stops?: number) => Path}
  */
-export function ddpm(eps, { alphaBar, beta }, start, seed) {
+export function ddpm(guess, { alphaBar, beta }, start, seed, stops = KEPT) {
   const T = alphaBar.length - 1;
-  const kept = new Set(spacedTimes(T, Math.min(T, KEPT)));
+  const kept = new Set(spacedTimes(T, Math.min(T, stops)));
   const path = [{ t: T, x: start }];
   let xt = start;
   for (let t = T; t > 0; t--) {
-    const said = eps(xt, t);
+    const x0 = guess(xt, t);
     const [now, before] = [alphaBar[t], alphaBar[t - 1]];
     const own = (seed + Math.imul(t - 1, 0x9e3779b1)) >>> 0; // of the noise in x_{t-1}
     const z = t > 1 ? normals(own, xt.length) : null;
-    xt = ddpmStep({ xt, x0: x0From(xt, said, now), eps: said, now, before, sigma2: beta[t], z });
+    xt = ddpmStep({ xt, x0, eps: x0, now, before, sigma2: beta[t], z });
     if (kept.has(t - 1)) path.push({ t: t - 1, x: xt });
   }
   return path;
 }
 
-/** DDIM with eta = 0. Twin: ddim.
- * @type {(eps: Eps, s: Schedule, start: Float64Array) => Path}
+/** The step of the flow from alpha_bar `now` to `before`, with x_0 held fixed: DDIM's, eta = 0.
+ * @type {(xt: Float64Array, x0: Float64Array, now: number, before: number) => Float64Array}
  */
-export function ddim(eps, { alphaBar }, start) {
+function toward(xt, x0, now, before) {
+  return ddimStep({ xt, x0, eps: epsFrom(xt, x0, now), now, before, sigma2: 0, z: null });
+}
+
+/** Along the flow in so many steps, each towards the x_0 that `best` makes of x_t, t and the next t.
+ * @type {(s: Kept, start: Float64Array, steps: number,
+ *   best: (xt: Float64Array, t: number, to: number) => Float64Array) => Path}
+ */
+function along({ alphaBar }, start, steps, best) {
   const T = alphaBar.length - 1;
-  const [, ...times] = spacedTimes(T, Math.min(T, CALLS)).reverse();
+  const [, ...times] = spacedTimes(T, Math.min(T, steps)).reverse();
   const path = [{ t: T, x: start }];
   for (const to of times) {
-    const { t, x: xt } = path[path.length - 1];
-    const said = eps(xt, t);
-    const [now, before] = [alphaBar[t], alphaBar[to]];
-    const x0 = x0From(xt, said, now);
-    path.push({ t: to, x: ddimStep({ xt, x0, eps: said, now, before, sigma2: 0, z: null }) });
+    const { t, x } = path[path.length - 1];
+    path.push({ t: to, x: toward(x, best(x, t, to), alphaBar[t], alphaBar[to]) });
   }
   return path;
 }
 
-/** dy / d(sigma) = eps, where y = x / sqrt(alpha_bar) and sigma is noise over signal: Euler's steps
- * on it are DDIM; these are Heun's, with no more calls. Song et al. (2021), Eq. 13. Twin: flow.
- * @type {(eps: Eps, s: Schedule, start: Float64Array) => Path}
+/** DDIM with eta = 0, Euler's rule for the flow. Twin: ddim.
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Path}
  */
-export function flow(eps, { alphaBar }, start) {
-  const T = alphaBar.length - 1;
-  const [, ...times] = spacedTimes(T, Math.ceil(Math.min(T, CALLS) / 2)).reverse();
-  const path = [{ t: T, x: start }];
-  for (const to of times) {
-    const { t, x } = path[path.length - 1];
-    const [signal, after] = [Math.sqrt(alphaBar[t]), Math.sqrt(alphaBar[to])];
-    const step = Math.sqrt(1 / alphaBar[to] - 1) - Math.sqrt(1 / alphaBar[t] - 1);
-    const slope = eps(x, t);
-    let next = x.map((v, i) => after * (v / signal + step * slope[i]));
-    if (to > 0) {
-      const there = eps(next, to);
-      next = x.map((v, i) => after * (v / signal + (step * (slope[i] + there[i])) / 2));
-    }
-    path.push({ t: to, x: next });
-  }
-  return path;
+export function ddim(guess, s, start, steps) {
+  return along(s, start, steps, guess);
+}
+
+/** The step once more, with the mean of what is said at both ends, of x_0 or of eps; plain to t = 0.
+ * Twin: heun.
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number, mean?: "x0" | "eps") => Path}
+ */
+export function heun(guess, s, start, steps, mean = "x0") {
+  const { alphaBar } = s;
+  return along(s, start, steps, (xt, t, to) => {
+    const [now, after] = [alphaBar[t], alphaBar[to]];
+    const x0 = guess(xt, t);
+    if (to === 0) return x0;
+    const ahead = toward(xt, x0, now, after);
+    const then = guess(ahead, to);
+    if (mean === "x0") return x0.map((v, i) => (v + then[i]) / 2);
+    const [here, there] = [epsFrom(xt, x0, now), epsFrom(ahead, then, after)];
+    return x0From(
+      xt,
+      here.map((v, i) => (v + there[i]) / 2),
+      now,
+    );
+  });
+}
+
+/** DPM-Solver++(2M): x_0 drawn on from the last two guesses, over half a step h in log sqrt(SNR);
+ * plain at first and to t = 0. Twin: dpm_solver.
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Path}
+ */
+export function dpmSolver(guess, s, start, steps) {
+  const lambda = s.alphaBar.map((kept) => Math.log(kept / (1 - kept)) / 2);
+  /** @type {Float64Array | null} */
+  let last = null; // the guess before, and its t
+  let past = 0;
+  return along(s, start, steps, (xt, t, to) => {
+    const [x0, before, at] = [guess(xt, t), last, past];
+    [last, past] = [x0, t];
+    if (before === null || to === 0) return x0;
+    const [h, hBefore] = [lambda[to] - lambda[t], lambda[t] - lambda[at]];
+    return x0.map((v, i) => v + (h / (2 * hBefore)) * (v - before[i]));
+  });
 }

@@ -1,6 +1,14 @@
 // What the reader drew, as a distribution: each point is a small Gaussian, as wide as the pen. So
 // the best network there can be is known in closed form. Twin: Oracle(schedule, points, pen).
 
+import { normals, uniforms } from "../mathematics.js";
+
+/** @import { Schedule } from "../mathematics.js" */
+
+/** What one turn of Algorithm 1 sees: x_0, eps and x_t [B, 2], t [B].
+ * @typedef {{ x0: Float64Array, t: Int32Array, eps: Float64Array, xt: Float64Array }} Batch
+ */
+
 // Steps that fill a square evenly: one over the powers of the root of g^3 = g + 1 (Roberts, 2018).
 const EVEN = [0.7548776662466927, 0.5698402909980532];
 
@@ -20,6 +28,8 @@ function evenDraws(count, n, first) {
   });
   return { which, normal };
 }
+
+/** @typedef {{ ex: number, ey: number, x0: number, y0: number, log: number }} Said */
 
 export class Drawing {
   /**
@@ -53,8 +63,8 @@ export class Drawing {
     return [Math.sqrt(alphaBar), alphaBar * this.pen ** 2 + 1 - alphaBar];
   }
 
-  /** Where x_t comes from: with what weight from each point, their sum, and log q(x_t).
-   * @type {(x: number, y: number, alphaBar: number) => { ex: number, ey: number, log: number }}
+  /** What x_t says in the mean: E[eps | x_t], E[x_0 | x_t], and log q(x_t).
+   * @type {(x: number, y: number, alphaBar: number) => Said}
    */
   at(x, y, alphaBar) {
     const { points, far } = this;
@@ -67,17 +77,25 @@ export class Drawing {
       if (far[k] < nearest) nearest = far[k];
     }
     const seen = nearest + 80 * variance; // what is beyond counts for less than 1e-17
-    let [total, ex, ey] = [0, 0, 0];
+    let [total, ex, ey, mx, my] = [0, 0, 0, 0, 0];
     for (let k = 0; k < far.length; k++) {
       if (far[k] > seen) continue;
       const share = Math.exp((nearest - far[k]) / (2 * variance));
       total += share;
       ex += share * (x - kept * points[2 * k]);
       ey += share * (y - kept * points[2 * k + 1]);
+      mx += share * points[2 * k];
+      my += share * points[2 * k + 1];
     }
-    const factor = Math.sqrt(1 - alphaBar) / variance / total;
     const log = Math.log(total / this.count / (2 * Math.PI * variance)) - nearest / (2 * variance);
-    return { ex: factor * ex, ey: factor * ey, log };
+    const [noise, pull] = [Math.sqrt(1 - alphaBar) / variance, (kept * this.pen ** 2) / variance];
+    return {
+      ex: (noise * ex) / total,
+      ey: (noise * ey) / total,
+      x0: (mx + pull * ex) / total,
+      y0: (my + pull * ey) / total,
+      log,
+    };
   }
 
   /** E[eps | x_t] of each row: no network is nearer to the noise, in the mean square.
@@ -88,6 +106,18 @@ export class Drawing {
     for (let i = 0; i < xt.length; i += 2) {
       const { ex, ey } = this.at(xt[i], xt[i + 1], alphaBar(i / 2));
       [out[i], out[i + 1]] = [ex, ey];
+    }
+    return out;
+  }
+
+  /** E[x_0 | x_t] of each row, all at one t. Twin: Oracle.x0_hat.
+   * @type {(xt: Float64Array, alphaBar: number) => Float64Array}
+   */
+  x0(xt, alphaBar) {
+    const out = new Float64Array(xt.length);
+    for (let i = 0; i < xt.length; i += 2) {
+      const { x0, y0 } = this.at(xt[i], xt[i + 1], alphaBar);
+      [out[i], out[i + 1]] = [x0, y0];
     }
     return out;
   }
@@ -122,6 +152,29 @@ export class Drawing {
   get power() {
     return this.points.reduce((sum, v) => sum + v * v, 0) / this.points.length + this.pen ** 2;
   }
+}
+
+/** Lines 2 to 4 of Algorithm 1, for a whole batch: a point and where the pen was, a step, and noise. Each turn has
+ * numbers of its own. Twin: ddpm_lite.widgets.points.draw_batch.
+ * @type {(drawing: Pick<Drawing, "points" | "pen" | "count">, s: Pick<Schedule, "alphaBar">,
+ *   how: { batch: number, seed: number }, turn: number) => Batch}
+ */
+export function draw(drawing, { alphaBar }, { batch, seed }, turn) {
+  const own = (seed + Math.imul(turn + 1, 0x9e3779b1)) >>> 0;
+  const u = uniforms(own, 2 * batch);
+  const z = normals((own + 0x85ebca6b) >>> 0, 4 * batch);
+  const [T, n] = [alphaBar.length - 1, 2 * batch];
+  const t = Int32Array.from({ length: batch }, (_, i) => 1 + Math.floor(u[batch + i] * T));
+  const x0 = Float64Array.from({ length: n }, (_, i) => {
+    const which = Math.floor(u[i >> 1] * drawing.count);
+    return drawing.points[2 * which + (i % 2)] + drawing.pen * z[i];
+  });
+  const eps = z.slice(n);
+  const xt = x0.map((v, i) => {
+    const kept = alphaBar[t[i >> 1]];
+    return Math.sqrt(kept) * v + Math.sqrt(1 - kept) * eps[i];
+  });
+  return { x0, t, eps, xt };
 }
 
 /** The mean distance between a point of a and a point of b.

@@ -1,16 +1,12 @@
 // Algorithm 1 on points of the plane: what a turn draws, its loss and gradient, and Adam's step.
 
 import { toEps } from "../answers.js";
-import { normals, uniforms } from "../mathematics.js";
+import { draw } from "./drawing.js";
 import { backward, COUNT, firstWeights, forward, layersOf } from "./network.js";
 
 /** @import { Objective } from "../answers.js" */
 /** @import { Schedule } from "../mathematics.js" */
-/** @import { Drawing } from "./drawing.js" */
-
-/** What one turn saw: x_0, eps and x_t [B, 2], t [B].
- * @typedef {{ x0: Float64Array, t: Int32Array, eps: Float64Array, xt: Float64Array }} Batch
- */
+/** @import { Batch, Drawing } from "./drawing.js" */
 
 /** How to train. Twin: TrainConfig, with clip_norm infinite.
  * @typedef {object} How
@@ -29,28 +25,6 @@ export function target(objective, alphaBar) {
   if (objective === "eps") return [1, 0];
   if (objective === "x0") return [0, 1];
   return [Math.sqrt(alphaBar), -Math.sqrt(1 - alphaBar)];
-}
-
-/** Lines 2 to 4, for a whole batch: a point and where the pen was, a step, and noise. Each turn has
- * numbers of its own. Twin: ddpm_lite.widgets.points.draw.
- * @type {(drawing: Drawing, schedule: Schedule, how: How, turn: number) => Batch}
- */
-export function draw(drawing, { alphaBar }, { batch, seed }, turn) {
-  const own = (seed + Math.imul(turn + 1, 0x9e3779b1)) >>> 0;
-  const u = uniforms(own, 2 * batch);
-  const z = normals((own + 0x85ebca6b) >>> 0, 4 * batch);
-  const [T, n] = [alphaBar.length - 1, 2 * batch];
-  const t = Int32Array.from({ length: batch }, (_, i) => 1 + Math.floor(u[batch + i] * T));
-  const x0 = Float64Array.from({ length: n }, (_, i) => {
-    const which = Math.floor(u[i >> 1] * drawing.count);
-    return drawing.points[2 * which + (i % 2)] + drawing.pen * z[i];
-  });
-  const eps = z.slice(n);
-  const xt = x0.map((v, i) => {
-    const kept = alphaBar[t[i >> 1]];
-    return Math.sqrt(kept) * v + Math.sqrt(1 - kept) * eps[i];
-  });
-  return { x0, t, eps, xt };
 }
 
 /** Line 5: the mean squared error per coordinate, and its gradient by all weights.

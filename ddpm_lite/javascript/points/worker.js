@@ -1,14 +1,15 @@
 // What a worker does for the widget that trains on points: one question, one answer.
 
 import { normals, paperSchedule, rescaled, schedule as scheduleOf } from "../mathematics.js";
-import { ddim, ddpm, flow } from "./chains.js";
+import { ddim, ddpm, guessOf, heun } from "./chains.js";
 import { Drawing, energyDistance } from "./drawing.js";
 import { Measures } from "./measures.js";
 import { COUNT } from "./network.js";
 import { Training } from "./training.js";
 
 /** @import { Path } from "./chains.js" */
-/** @import { Batch, How } from "./training.js" */
+/** @import { Batch } from "./drawing.js" */
+/** @import { How } from "./training.js" */
 
 /** What a training is begun with; `points` are x and y in turn.
  * @typedef {How & { points: number[], pen: number, kind: "linear" | "cosine", T: number }} Settings
@@ -41,6 +42,7 @@ import { Training } from "./training.js";
 export const GRID = { side: 31, limit: 2.1 };
 const POINTS = 200; // in a cloud, and on each way back
 const DRAWN = 400; // that a cloud is compared with
+const CALLS = 50; // of the network, at most, for DDIM and for the ODE
 
 /** The schedule of a kind in T steps: the paper's with as much noise at the end, or the cosine.
  * @type {(kind: "linear" | "cosine", T: number) => import("../mathematics.js").Schedule}
@@ -72,8 +74,8 @@ export class Session {
   /** @returns {Begun} */
   begin() {
     const { alphaBar } = this.schedule;
-    /** @type {import("./chains.js").Eps} */
-    const best = (xt, t) => this.drawing.eps(xt, () => alphaBar[t]);
+    /** @type {import("./chains.js").Network} */
+    const best = (xt, t) => this.drawing.x0(xt, alphaBar[t]);
     const end = ddpm(best, this.schedule, this.start(), this.settings.seed).pop();
     const { times, floor, least, entropy } = this.measures;
     const energy = energyDistance(/** @type {Path[0]} */ (end).x, this.drawn);
@@ -114,7 +116,7 @@ export class Session {
     return { cloud, learned, exact };
   }
 
-  /** @type {import("./chains.js").Eps} */
+  /** @type {import("./chains.js").Network} */
   eps(xt, t) {
     return this.training.eps(xt, new Int32Array(xt.length / 2).fill(t));
   }
@@ -123,13 +125,13 @@ export class Session {
   sample(ways) {
     const begun = performance.now();
     const { schedule, settings } = this;
-    /** @type {import("./chains.js").Eps} */
-    const eps = (xt, t) => this.eps(xt, t);
+    const guess = guessOf((xt, t) => this.eps(xt, t), schedule);
+    const calls = Math.min(settings.T, CALLS);
     /** @type {Record<string, () => Path>} */
     const known = {
-      ddpm: () => ddpm(eps, schedule, this.start(), settings.seed),
-      ddim: () => ddim(eps, schedule, this.start()),
-      flow: () => flow(eps, schedule, this.start()),
+      ddpm: () => ddpm(guess, schedule, this.start(), settings.seed),
+      ddim: () => ddim(guess, schedule, this.start(), calls),
+      flow: () => heun(guess, schedule, this.start(), Math.ceil(calls / 2), "eps"),
     };
     const chains = Object.fromEntries(ways.map((way) => [way, known[way]()]));
     const energy = Object.values(chains).map((path) =>
