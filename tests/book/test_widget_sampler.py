@@ -21,12 +21,12 @@ PAGE = "book/09-sampling.html"
 READY = "document.querySelectorAll('.widget-host[data-ready]').length === 2"
 MODEL = HTML / "_static" / "models" / "digits.js"
 # A chain from beginning to end, as [t, x_t, x0_hat and eps_hat in one list] at every stop.
-CHAIN = """([name, options]) => {
+CHAIN = """async ([name, options]) => {
   const engine = ddpmModels[name].local();
   const frames = [];
-  engine.answer({ do: "begin", ...options });
+  await engine.answer({ do: "begin", ...options });
   for (let done = false; !done; ) {
-    const reply = engine.answer({ do: "next", ms: 1000 });
+    const reply = await engine.answer({ do: "next", ms: 1000 });
     frames.push(...reply.frames.map((frame) => [frame.t, [...frame.data]]));
     done = reply.done;
   }

@@ -12,7 +12,7 @@
 import { knownModels } from "../models.js";
 import { Chain } from "./chain.js";
 
-/** @import { Advanced, Begin, Begun, Next } from "./chain.js" */
+/** @import { Advanced, Begin, Begun, How, Next } from "./chain.js" */
 /** @import { Stored } from "./weights.js" */
 
 /** @typedef {((message: Begin) => Promise<Begun>) & ((message: Next) => Promise<Advanced>)} Ask */
@@ -22,24 +22,29 @@ import { Chain } from "./chain.js";
  * @typedef {{ where: "worker" | "page", ask: Ask, stop: () => void }} Engine
  */
 
-/** What a page has as ddpmModels[name]; `local` is the chain itself, without waiting. Without
- * `fast` neither uses WebAssembly.
- * @typedef {{ fast?: boolean }} How
+/** What a page has as ddpmModels[name]; `local` is the chain itself, without a worker.
  * @typedef {{ config: Stored["config"], start: (how?: How) => Engine, local: (how?: How) => Chain }}
  *   Known
  */
 
-/** What a worker does with messages: the first is the model. Faults are sent back in words. */
+/** What a worker does with messages, one after the other: the first is the model. Faults are sent back
+ * in words.
+ */
 export function listen() {
   /** @type {Chain} */
   let chain;
-  globalThis.onmessage = ({ data }) => {
+  let turn = Promise.resolve();
+  /** @param {{ model: Stored, how?: How } & (Begin | Next)} data */
+  const hear = async (data) => {
     try {
       if (data.model) chain = new Chain(data.model, data.how);
-      else postMessage(chain.answer(data));
+      else postMessage(await chain.answer(data));
     } catch (error) {
       postMessage({ error: error instanceof Error ? error.message : String(error) });
     }
+  };
+  globalThis.onmessage = ({ data }) => {
+    turn = turn.then(() => hear(data));
   };
 }
 
