@@ -7,8 +7,8 @@ of DDIM, scale 1. PyTorch draws the same from the same noise, with the weights t
 and from three seeds of its own, with the weights as they were trained. Each set is held against
 training images by the Fréchet distance, in the features of our classifier of clothes.
 
-The browser draws ten at a time, for half an hour or more. Each ten go into a file of their own under
-`_build/clothes`: a run that is stopped goes on. What comes out goes into benchmarks/clothes.json.
+The browser draws ten at a time, for half an hour or more. Each ten go into a file of their own
+under `_build/clothes`: a run that is stopped goes on. What comes out is in benchmarks/clothes.json.
 """
 
 import json

@@ -1,7 +1,9 @@
 // The models that a page has. Each is a script, which `ddpm-lite export` writes, and is loaded when a
 // reader asks for it: a page opened as a file may fetch nothing, but it may load scripts.
 
-/** @import { Known } from "./engine/engine.js" */
+import { askWorker, inWorker, newWorker } from "./workers.js";
+
+/** @import { Engine, Known } from "./engine/engine.js" */
 
 /** @returns {Record<string, Known>} */
 export function knownModels() {
@@ -27,4 +29,32 @@ export async function loadModel(assets, name) {
   const known = knownModels()[name];
   if (!known) throw new Error("What was loaded holds no model.");
   return known;
+}
+
+// In a worker: load the script, and let the model answer.
+const LOADS = `onmessage = ({ data: { url, name } }) => {
+  try {
+    importScripts(url);
+    ddpmModels[name].serve();
+    postMessage({});
+  } catch (error) {
+    postMessage({ error: String(error) });
+  }
+};`;
+
+/** The model's engine, in a worker that loads the model itself: the page reads none of it, so that it
+ * does not stutter. Where a worker may not load, as from a page opened as a file, the page does.
+ * @type {(assets: string, name: string) => Promise<Engine>}
+ */
+export async function startModel(assets, name) {
+  if (!knownModels()[name] && location.protocol !== "file:") {
+    const worker = newWorker(LOADS);
+    try {
+      await askWorker(worker, { url: `${assets}models/${name}.js`, name });
+      return inWorker(worker);
+    } catch {
+      worker.terminate();
+    }
+  }
+  return (await loadModel(assets, name)).start();
 }

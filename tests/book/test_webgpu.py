@@ -1,6 +1,8 @@
-"""The exported engine on a GPU: by WebGPU, in a Chromium whose GPU is a program, SwiftShader. What it
-computes is what PyTorch computes; whatever fails, the processor takes over. How fast a real GPU is,
-this cannot tell."""
+"""The exported engine on a GPU: by WebGPU, in a Chromium whose GPU is a program, SwiftShader.
+
+What it computes is what PyTorch computes; whatever fails, the processor takes over. How fast a real
+GPU is, this cannot tell.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +22,9 @@ HAS = "async () => !!(await navigator.gpu?.requestAdapter())"
 ASK = """async ([name, asked]) => {
   const chain = ddpmModels[name].local({ gpu: "wait" });
   await chain.joining;
+  const floats = (list) => list && Float64Array.from(list);
   const all = asked.flatMap(({ x, t, label, guess }) =>
-    chain.questions(Float64Array.from(x), t, label ?? undefined, guess && Float64Array.from(guess)));
+    chain.questions(floats(x), t, label ?? undefined, floats(guess)));
   const said = await chain.answers(all);
   return [chain.refused, said.map((one) => [...one])];
 }"""
@@ -112,10 +115,11 @@ def test_one_call_agrees_with_pytorch(with_gpu: Browser, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "options"), CHAINS, ids=str)
 def test_a_chain_agrees_with_pytorch(with_gpu: Browser, name: str, options: dict[str, Any]) -> None:
-    """Every step by the GPU, in a worker; x_t to 1e-4 at every stop."""
+    """Every step by the GPU, in a worker; x_t to 1e-4 at every stop. Fewer of them than by node: a
+    program is slow."""
     network, diffusion = made(name)
-    images = 1 if name == "fashion" else 3
-    options = {"seed": 11, **options}
+    images = 1 if name == "fashion" else 2
+    options = {"seed": 11, **options, "steps": min(8, options["steps"])}
     shape = (network.channels, network.size, network.size)
     told, drawing = options | {"images": images}, None
     if "t_start" in options:
@@ -137,8 +141,7 @@ OPTIONS: dict[str, Any] = {"sampler": "ddim", "steps": 5, "label": 1, "scale": 2
 
 def expected_end() -> torch.Tensor:
     network, diffusion = made("x0")
-    told = {key: value for key, value in OPTIONS.items()}
-    return list(walk(network, diffusion, 1, **told))[-1].xt.flatten()
+    return list(walk(network, diffusion, 1, **OPTIONS))[-1].xt.flatten()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_what_fails_on_the_way_goes_on_by_the_processor(
     ("right", "wrong", "says"),
     [
         ("fn convolve(", "fn no_such_layer(", ""),
-        ("+ 1e-6)", "+ 1e-1)", "the GPU says something else"),
+        ("let mean = sum(l, v) / count;", "let mean = 0.1;", "the GPU says something else"),
         ("const LONGEST = 2048;", "const LONGEST = 8;", "attends to 8 at most"),
         ("const APART = 256;", "const APART = 128;", ""),
         ("if (adapter.info.isFallbackAdapter && !software)", "if (true)", "the GPU is a program"),
@@ -205,7 +208,7 @@ def test_a_chain_begins_without_it_and_goes_on_with_it(with_gpu: Browser) -> Non
     """As on a reader's page: nothing waits, and the numbers are the same."""
     script = script_of("x0").replace("adapter.info.isFallbackAdapter", "false")
     page = blank(with_gpu, script)
-    options = OPTIONS | {"sampler": "ddpm", "steps": 40}
+    options = OPTIONS | {"sampler": "ddpm", "steps": 20}
     for _ in range(20):  # until it has joined within a chain; a busy machine takes its time
         frames, by_gpu = page.evaluate(DRAW, ["x0", {}, options])
         if sum(by_gpu):
