@@ -14,7 +14,6 @@ under `_build/clothes`: a run that is stopped goes on. What comes out is in benc
 import json
 import os
 import platform
-import shutil
 import statistics
 import sys
 from datetime import date
@@ -22,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from browser import draw
-from playwright.sync_api import sync_playwright
+from browser import draw, opened, visit
 from torch import Tensor
 
 from ddpm_lite import UNet, ddim, load, sample
 from ddpm_lite.experiments.studies import REFERENCE, images
 from ddpm_lite.guidance import guided
 from ddpm_lite.quality.evaluation import evaluate_samples, real_floor
-from ddpm_lite.runs.export import browser_script, float16_weights
+from ddpm_lite.runs.export import float16_weights
 from ddpm_lite.widgets.sampler import step_noise
 
 HERE = Path(__file__).parent
@@ -44,10 +42,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     if count < 1 or count % (AT_ONCE * CLASSES):
         sys.exit(f"samples must be a multiple of {AT_ONCE * CLASSES}, got {count}")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.exit("needs Chromium: apt-get install chromium")
-    version = by_browser(chromium, count // AT_ONCE)
+    version = by_browser(count // AT_ONCE)
     drawn = torch.cat([torch.load(piece(i)) for i in range(count // AT_ONCE)])
     found = compared(drawn, count)
     found = {
@@ -66,31 +61,22 @@ def piece(i: int) -> Path:
     return PIECES / f"{i:03}.pt"
 
 
-def by_browser(chromium: str, pieces: int) -> str:
+def by_browser(pieces: int) -> str:
     """Draw the pieces that are not there; returns the browser's version."""
     PIECES.mkdir(parents=True, exist_ok=True)
-    script = browser_script(*load("fashion"), "fashion")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page()
-        page.set_default_timeout(0)
+    with opened("fashion") as (browser, address):
+        page = visit(browser, address)
         for i in range(pieces):
             if piece(i).exists():
                 continue
             options = {"steps": STEPS, "images": AT_ONCE, "seed": i}
             options |= {"label": i % CLASSES, "scale": SCALE}
-            _, last = draw(page, "fashion", script, True, options)
-            script = ""  # the page has it now
-            end = torch.tensor(last).view(5, AT_ONCE, *SIDE)[0]
+            end = torch.tensor(draw(page, "fashion", True, options)[-1])
             aside = piece(i).with_suffix(".tmp")
-            torch.save(end, aside)
+            torch.save(end.view(5, AT_ONCE, *SIDE)[0], aside)
             aside.replace(piece(i))
             print(f"{i + 1} of {pieces}", flush=True)
-        version = browser.version
-        browser.close()
-    return version
+        return browser.version
 
 
 def compared(drawn: Tensor, count: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 import { askWorker, inWorker, newWorker } from "./workers.js";
 
+/** @import { How } from "./engine/chain.js" */
 /** @import { Engine, Known } from "./engine/engine.js" */
 
 /** @returns {Record<string, Known>} */
@@ -32,10 +33,10 @@ export async function loadModel(assets, name) {
 }
 
 // In a worker: load the script, and let the model answer.
-const LOADS = `onmessage = ({ data: { url, name } }) => {
+const LOADS = `onmessage = ({ data: { url, name, how } }) => {
   try {
     importScripts(url);
-    ddpmModels[name].serve();
+    ddpmModels[name].serve(how);
     postMessage({});
   } catch (error) {
     postMessage({ error: String(error) });
@@ -44,17 +45,17 @@ const LOADS = `onmessage = ({ data: { url, name } }) => {
 
 /** The model's engine, in a worker that loads the model itself: the page reads none of it, so that it
  * does not stutter. Where a worker may not load, as from a page opened as a file, the page does.
- * @type {(assets: string, name: string) => Promise<Engine>}
+ * @type {(assets: string, name: string, how?: How) => Promise<Engine>}
  */
-export async function startModel(assets, name) {
+export async function startModel(assets, name, how) {
   if (!knownModels()[name] && location.protocol !== "file:") {
     const worker = newWorker(LOADS);
     try {
-      await askWorker(worker, { url: `${assets}models/${name}.js`, name });
+      await askWorker(worker, { url: `${assets}models/${name}.js`, name, how });
       return inWorker(worker);
     } catch {
       worker.terminate();
     }
   }
-  return (await loadModel(assets, name)).start();
+  return (await loadModel(assets, name)).start(how);
 }
