@@ -64,7 +64,7 @@ def test_a_kernel_answers_at_the_scale_that_a_comparison_asks_for(model: UNet) -
 
 @pytest.mark.parametrize("start", ["noise", "drawing"])
 def test_in_a_kernel_with_a_gpu_it_is_drawn_there(start: str) -> None:
-    """By the shipped network, from noise and from a drawing; what comes back is the CPU's picture."""
+    """By the shipped network, from noise and from a drawing; the picture is the CPU's."""
     settings: dict[str, Any] = {"steps": 4, "seed": 3, "label": "Bag", "start": start}
     settings["drawing"] = torch.linspace(-1, 1, 784).tolist()
     with Gpu():
