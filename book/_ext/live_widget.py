@@ -15,18 +15,21 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 def embedded(name: str, own: str) -> tuple[Any, str, str]:
     """A new widget of this class, and what a page needs of it: its state, and its view."""
     from ddpm_lite import widgets
-    from ipywidgets.embed import embed_data
+    from ipywidgets.embed import dependency_state, embed_data
 
     widget = getattr(widgets, name)()
-    data = embed_data(views=[widget], drop_defaults=False)
+    # Its own state, and not that of all widgets that this process has made.
+    state = dependency_state([widget], drop_defaults=False)
+    data = embed_data(views=[widget], state=state)
     # Sorted and named by us, so that two builds of one book do not differ.
-    state, view = (
+    texts = (
         json.dumps(part, sort_keys=True)
         .replace(widget.model_id, own)
+        .replace(widget.layout.model_id, f"{own}-layout")
         .replace("</", "<\\/")
         for part in (data["manager_state"], data["view_specs"][0])
     )
-    return widget, state, view
+    return widget, *texts
 
 
 class LiveWidget(SphinxDirective):
