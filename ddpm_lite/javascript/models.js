@@ -32,8 +32,10 @@ export async function loadModel(assets, name) {
   return known;
 }
 
-// In a worker: load the script, and let the model answer.
+const PATIENCE = 5; // seconds for a worker to say that it is there
+// In a worker: say so, then load the script, and let the model answer.
 const LOADS = `onmessage = ({ data: { url, name, how } }) => {
+  if (!url) return postMessage({});
   try {
     importScripts(url);
     ddpmModels[name].serve(how);
@@ -43,18 +45,27 @@ const LOADS = `onmessage = ({ data: { url, name, how } }) => {
   }
 };`;
 
+/** @param {Promise<unknown>} answer */
+function inTime(answer) {
+  const late = new Promise((_, reject) => setTimeout(reject, 1000 * PATIENCE));
+  return Promise.race([answer, late]);
+}
+
 /** The model's engine, in a worker that loads the model itself: the page reads none of it, so that it
  * does not stutter. Where a worker may not load, as from a page opened as a file, the page does.
  * @type {(assets: string, name: string, how?: How) => Promise<Engine>}
  */
 export async function startModel(assets, name, how) {
   if (!knownModels()[name] && location.protocol !== "file:") {
-    const worker = newWorker(LOADS);
+    /** @type {Worker | undefined} */
+    let worker;
     try {
+      worker = newWorker(LOADS);
+      await inTime(askWorker(worker, {}));
       await askWorker(worker, { url: `${assets}models/${name}.js`, name, how });
       return inWorker(worker);
     } catch {
-      worker.terminate();
+      worker?.terminate();
     }
   }
   return (await loadModel(assets, name)).start(how);

@@ -460,6 +460,8 @@ def test_a_worker_that_says_nothing_is_given_up(server: str, bare: Page) -> None
     bare.clock.install()
     opened(bare, server)
     ours(bare).locator(".ddpm-play").click()
+    until(bare, "Loading the model")
+    bare.clock.run_for(6_000)  # the page loads it instead, for another worker
     bare.wait_for_function("document.querySelector('.ddpm-lines .lit')")
     bare.clock.run_for(21_000)
     fault(bare).wait_for()
