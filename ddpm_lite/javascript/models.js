@@ -62,7 +62,8 @@ export async function startModel(assets, name, how) {
     try {
       worker = newWorker(LOADS);
       await inTime(askWorker(worker, {}));
-      await askWorker(worker, { url: `${assets}models/${name}.js`, name, how });
+      const { href } = new URL(`${assets}models/${name}.js`, document.baseURI);
+      await askWorker(worker, { url: href, name, how });
       return inWorker(worker);
     } catch {
       worker?.terminate();
