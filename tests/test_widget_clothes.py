@@ -11,6 +11,7 @@ from ddpm_lite import GaussianDiffusion, UNet, ddim, linear_schedule, sample
 from ddpm_lite.guidance import guided
 from ddpm_lite.widgets import Clothes
 from ddpm_lite.widgets.sampler import LabelledFrame, step_noise
+from tests.pretend import NAME, Gpu, is_there
 
 DIFFUSION = GaussianDiffusion(linear_schedule(20, 0.01, 0.3), "v")
 
@@ -59,6 +60,24 @@ def test_a_kernel_answers_at_the_scale_that_a_comparison_asks_for(model: UNet) -
         ends.append(got[0])
     assert (ends[0] - ends[1]).abs().max() > 0.01
     assert (ends[0] - ends[2]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("start", ["noise", "drawing"])
+def test_in_a_kernel_with_a_gpu_it_is_drawn_there(start: str) -> None:
+    """By the shipped network, from noise and from a drawing; the picture is the CPU's."""
+    settings: dict[str, Any] = {"steps": 4, "seed": 3, "label": "Bag", "start": start}
+    settings["drawing"] = torch.linspace(-1, 1, 784).tolist()
+    with Gpu():
+        ear = Ear(**settings)
+        assert all(is_there(weight) for weight in ear.model.parameters())
+        told, _ = ear.asked(do="begin")
+        assert told["where"] == f"by PyTorch on {NAME}"
+        told, data = ear.asked(do="next")
+    assert told["done"]
+    frames = list(Clothes(**settings).walk())
+    for frame, part in zip(frames, data, strict=True):
+        got = torch.frombuffer(bytearray(part), dtype=torch.float32).view(5, 1, 1, 28, 28)
+        assert_close(got, torch.stack(frame[1:]))
 
 
 def test_the_still_shows_a_step_and_the_garment(model: UNet) -> None:

@@ -19,6 +19,7 @@ from light import choose_scripts, lighten
 from live_widget import VIEW, LiveWidget
 from questions import page as questions
 from quiet_sampler import QuietSampler
+from quiet_widget import QuietWidget, export_widgets
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -184,10 +185,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("live-widget", LiveWidget)
     app.add_directive("quiet-sampler", QuietSampler)
+    app.add_directive("quiet-widget", QuietWidget)
     app.connect("config-inited", configure, priority=900)
     app.connect("env-get-outdated", rebuild_when_needed)
     app.connect("builder-inited", copy_mathjax)
     app.connect("builder-inited", export_models)
+    app.connect("builder-inited", export_widgets)
     app.connect("autodoc-process-docstring", markdown_in_docstrings)
     app.connect("doctree-read", widget_stills, priority=90)
     app.connect("doctree-read", dark_figures, priority=100)

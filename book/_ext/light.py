@@ -20,6 +20,7 @@ ENTRY = ('role="doc-biblioentry"', 'role="listitem"')
 # What a directive of ours leaves in a page, and the script that page then needs.
 WANTED = {
     'class="quiet-sampler"': "quiet-sampler.js",
+    'class="quiet-widget"': "widget-host.js",
     "live-widget": "widget-host.js",
 }
 ICON_RULE = re.compile(

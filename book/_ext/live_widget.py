@@ -3,12 +3,33 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def embedded(name: str, own: str) -> tuple[Any, str, str]:
+    """A new widget of this class, and what a page needs of it: its state, and its view."""
+    from ddpm_lite import widgets
+    from ipywidgets.embed import dependency_state, embed_data
+
+    widget = getattr(widgets, name)()
+    # Its own state, and not that of all widgets that this process has made.
+    state = dependency_state([widget], drop_defaults=False)
+    data = embed_data(views=[widget], state=state)
+    # Sorted and named by us, so that two builds of one book do not differ.
+    texts = (
+        json.dumps(part, sort_keys=True)
+        .replace(widget.model_id, own)
+        .replace(widget.layout.model_id, f"{own}-layout")
+        .replace("</", "<\\/")
+        for part in (data["manager_state"], data["view_specs"][0])
+    )
+    return widget, *texts
 
 
 class LiveWidget(SphinxDirective):
@@ -22,19 +43,10 @@ class LiveWidget(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        from ddpm_lite import plots, widgets
-        from ipywidgets.embed import embed_data
+        from ddpm_lite import plots
 
-        widget = getattr(widgets, self.arguments[0])()
-        data = embed_data(views=[widget], drop_defaults=False)
-        # Sorted and named by us, so that two builds of one book do not differ.
         own = f"live-{self.arguments[0].lower()}"
-        state, view = (
-            json.dumps(part, sort_keys=True)
-            .replace(widget.model_id, own)
-            .replace("</", "<\\/")
-            for part in (data["manager_state"], data["view_specs"][0])
-        )
+        widget, state, view = embedded(self.arguments[0], own)
         html = f'<script type="{STATE}">{state}</script>\n<script type="{VIEW}">{view}</script>'
         still = nodes.image(
             uri=self._drawn(own, plots.svg(widget.still)),

@@ -161,6 +161,55 @@
     }
   }
 
+  /** The script of a widget that a page does not have yet: what MyST-NB would embed.
+   * @type {(name: string) => Promise<{ state: { state: Record<string, Saved> },
+   *   view: { model_id: string } }>}
+   */
+  async function fetched(name) {
+    const script = document.createElement("script");
+    script.src = `${assets}widgets/${name}.js`;
+    await new Promise((resolve, reject) => {
+      const fault = "It could not be loaded. Are you connected?";
+      script.onload = resolve;
+      script.onerror = () => reject(new Error(fault));
+      document.head.append(script);
+    }).finally(() => script.remove());
+    return /** @type {any} */ (globalThis).ddpmQuiet[name];
+  }
+
+  /** A button in a widget's place. It loads the widget, and presses the widget's own first button.
+   * @type {(root: HTMLElement, models: Map<string, Entry>) => void}
+   */
+  function quiet(root, models) {
+    const { widget = "", asks = "", says = "" } = root.dataset;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = asks;
+    const words = document.createElement("span");
+    words.textContent = says;
+    words.setAttribute("role", "status");
+    root.append(button, words);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      words.textContent = "Loading.";
+      try {
+        const { state, view } = await fetched(widget);
+        for (const [id, saved] of Object.entries(state.state)) models.set(id, restored(saved));
+        const host = document.createElement("div");
+        host.className = "widget-host";
+        root.replaceWith(host);
+        await show(host, models.get(view.model_id));
+        const first = /** @type {HTMLElement | null} */ (host.querySelector(".ddpm-play"));
+        first?.focus();
+        first?.click();
+      } catch (error) {
+        const why = error instanceof Error ? error.message : error;
+        words.textContent = `${why} Press the button to try again.`;
+        button.disabled = false;
+      }
+    });
+  }
+
   function start() {
     const models = readState();
     for (const { node, told } of embedded("view")) {
@@ -169,6 +218,10 @@
       node.after(root);
       show(root, models.get(told.model_id));
     }
+    const places = /** @type {NodeListOf<HTMLElement>} */ (
+      document.querySelectorAll(".quiet-widget")
+    );
+    for (const root of places) quiet(root, models);
     Object.assign(window, { ddpmWidgets: models }); // for tests, and for the curious
   }
 

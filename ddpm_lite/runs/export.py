@@ -5,10 +5,11 @@ a page opened as a file may neither fetch nor import its neighbours. Weights are
 in base64, the betas in full. The network, the chain and a worker are in `javascript/engine/`.
 
 It is written by hand because of what a reader waits for. Gzipped, as servers send it, the runner is
-10 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. Products of
+15 KB beside 720 KB of weights; the WebAssembly of onnxruntime-web 1.30 alone is 3.7 MB. Products of
 matrices run in WebAssembly, four numbers at a time; `kernel.js` is its source, and the bytes are
 made from it in the browser. Where a page's policy forbids that, JavaScript alone does the same:
-`benchmarks/browser.py` measures size and time of both.
+`benchmarks/browser.py` measures size and time of both. Where the browser has a GPU, by WebGPU, the
+whole network runs there, once it has said what the processor says; `shaders.js` is its source.
 """
 
 import base64

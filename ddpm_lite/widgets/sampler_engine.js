@@ -1,7 +1,7 @@
 // Who computes the sampler's chain: on a page the exported model, in a notebook the kernel. Both
 // answer the same questions, those of the exported engine.
 
-import { loadModel } from "../javascript/models.js";
+import { startModel } from "../javascript/models.js";
 
 /** @import { Advanced, Begin, Begun, Next } from "../javascript/engine/chain.js" */
 /** @import { Ask } from "../javascript/engine/engine.js" */
@@ -28,10 +28,9 @@ export async function fromPage(model, assets) {
   if (!name) {
     throw new Error("This network is the notebook's own: run the notebook to sample from it.");
   }
-  const known = await loadModel(assets, name).catch((error) => {
+  const { ask, stop, where } = await startModel(assets, name).catch((error) => {
     throw new Error(`${error.message} Press the button to try again.`);
   });
-  const { ask, stop, where } = known.start();
   const alone = where === "worker" ? "" : ", without a worker: the page may stutter";
   return { ask, stop, patience: 20, place: `in your browser${alone}` };
 }

@@ -36,7 +36,7 @@ export class Run {
     /** @type {Frame[]} */
     this.frames = [];
     this.shown = 0;
-    this.spent = { ms: 0, steps: 0 };
+    this.spent = { ms: 0, steps: 0, gpu: 0 };
     this.live = false; // the chain begun last can go on
     // Numbers: what bears an old one is dropped when it comes back from a wait.
     this.chain = 0;
@@ -102,16 +102,18 @@ export class Run {
     if (view.slow) await sleep(PACE);
     if (mine !== this.chain) return false;
     [this.trip, this.frames, this.shown, this.live] = [trip, [], 0, true];
-    this.spent = { ms: 0, steps: 0 };
+    this.spent = { ms: 0, steps: 0, gpu: 0 };
     return true;
   }
 
   /** @type {(mine: number, ms: number) => Promise<void>} */
   async pull(mine, ms) {
-    const { frames, ms: took, steps } = await this.ask((engine) => engine.ask({ do: "next", ms }));
+    const told = await this.ask((engine) => engine.ask({ do: "next", ms }));
     if (mine !== this.chain) return;
-    this.frames.push(...frames);
-    this.spent = { ms: this.spent.ms + took, steps: this.spent.steps + steps };
+    this.frames.push(...told.frames);
+    this.spent.ms += told.ms;
+    this.spent.steps += told.steps;
+    this.spent.gpu += told.gpu ?? 0;
     this.view.refresh(this);
   }
 
@@ -209,8 +211,10 @@ export class Run {
     this.state = "idle";
     view.light(4);
     this.lookAtLast();
-    const slower = trip.fast === false ? " without WebAssembly, which this page may not use," : "";
-    const where = (trip.where ?? this.engine?.place) + slower;
+    const partly = spent.gpu < spent.steps ? `${spent.gpu} of them ` : "";
+    let how = spent.gpu ? `, ${partly}on the GPU` : "";
+    if (trip.fast === false && !how) how = " without WebAssembly, which this page may not use";
+    const where = (trip.where ?? this.engine?.place) + how;
     view.tell(
       `Done: ${some(trip.shape[0], "image")} in ${some(spent.steps, "step")} ${where}, ${pretty(spent.ms / 1000)} seconds, ${pretty(spent.ms / spent.steps)} ms a step. Scrub back to see how.`,
     );

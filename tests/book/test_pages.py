@@ -132,6 +132,18 @@ def test_a_still_stands_in_for_each_widget(page: str, server: str, browser: Brow
     view.close()
 
 
+def test_a_page_of_prose_brings_its_own_widget_alone(server: str, browser: Browser) -> None:
+    """And none that another page has made, nor one that waits to be asked for."""
+    view = browser.new_page()
+    view.goto(f"{server}/book/intro.html")
+    view.wait_for_selector(".widget-host[data-ready]")
+    brought = view.evaluate(
+        "[...ddpmWidgets.entries()].filter(([, e]) => e.model.get('_esm')).map(([id]) => id)"
+    )
+    view.close()
+    assert brought == ["live-forwardprocess"]
+
+
 def shown(view: Page, what: str) -> list[str]:
     return view.evaluate(
         "what => [...document.querySelectorAll(what)].map((e) => getComputedStyle(e).display)", what

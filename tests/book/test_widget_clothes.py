@@ -217,3 +217,41 @@ def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:
     last = list(kernel.walk(4.0))[-1].xt
     pictures = shown(page, ".ddpm-strip")[:4]
     assert (pictures[3] - grey(last)).abs().max() <= 1
+
+
+# --- the landing page ----------------------------------------------------------------------------
+
+LANDING = "book/intro.html"
+
+
+def test_the_landing_page_has_it_when_asked(base: str, visit: Open) -> None:
+    """One button; until it is pressed nothing of the widget or its network is there."""
+    page = visit(f"{base}/{LANDING}")
+    page.wait_for_selector(".quiet-widget button")
+    assert not page.evaluate("'ddpmQuiet' in window || 'ddpmModels' in window")
+    assert page.locator(".ddpm-clothes").count() == 0
+    page.locator(".quiet-widget button").press("Enter")
+    page.locator(".ddpm-clothes .ddpm-play:focus").wait_for()
+    said = until(page, "Done: 1 image in 25 steps in your browser")
+    assert "seconds" in said
+    end = frames(steps=25, label=BOOT, scale=2.0)[-1].xt
+    assert (shown(page)[0] - grey(end)).abs().max() <= 1
+
+
+def test_the_landing_page_says_that_the_widget_is_missing(server: str, bare: Page) -> None:
+    bare.route("**/widgets/*", lambda route: route.abort())
+    bare.goto(f"{server}/{LANDING}")
+    button = bare.locator(".quiet-widget button")
+    button.click()
+    fault = "It could not be loaded. Are you connected? Press the button to try again."
+    bare.locator(".quiet-widget").get_by_text(fault).wait_for()
+    bare.unroute("**/widgets/*")
+    button.click()
+    ready(bare)
+
+
+def test_the_page_reads_nothing_of_the_network(server: str, visit: Open) -> None:
+    """A worker loads it, so that the page does not stutter."""
+    page = ready(visit(f"{server}/{PAGE}"))
+    asked(page)
+    assert not page.evaluate("window.ddpmModels?.fashion")

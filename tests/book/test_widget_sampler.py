@@ -21,12 +21,12 @@ PAGE = "book/09-sampling.html"
 READY = "document.querySelectorAll('.widget-host[data-ready]').length === 2"
 MODEL = HTML / "_static" / "models" / "digits.js"
 # A chain from beginning to end, as [t, x_t, x0_hat and eps_hat in one list] at every stop.
-CHAIN = """([name, options]) => {
+CHAIN = """async ([name, options]) => {
   const engine = ddpmModels[name].local();
   const frames = [];
-  engine.answer({ do: "begin", ...options });
+  await engine.answer({ do: "begin", ...options });
   for (let done = false; !done; ) {
-    const reply = engine.answer({ do: "next", ms: 1000 });
+    const reply = await engine.answer({ do: "next", ms: 1000 });
     frames.push(...reply.frames.map((frame) => [frame.t, [...frame.data]]));
     done = reply.done;
   }
@@ -460,6 +460,8 @@ def test_a_worker_that_says_nothing_is_given_up(server: str, bare: Page) -> None
     bare.clock.install()
     opened(bare, server)
     ours(bare).locator(".ddpm-play").click()
+    until(bare, "Loading the model")
+    bare.clock.run_for(6_000)  # the page loads it instead, for another worker
     bare.wait_for_function("document.querySelector('.ddpm-lines .lit')")
     bare.clock.run_for(21_000)
     fault(bare).wait_for()

@@ -11,12 +11,15 @@ import {
   qSample,
   spacedTimes,
 } from "../mathematics.js";
+import { eager } from "./eager.js";
+import { onGPU } from "./gpu.js";
 import { Kernel } from "./kernel.js";
 import { plain } from "./layers.js";
 import { UNet } from "./unet.js";
 import { readAlphaBar, Weights } from "./weights.js";
 
 /** @import { Step } from "../mathematics.js" */
+/** @import { Asked } from "./gpu.js" */
 /** @import { Stored } from "./weights.js" */
 
 /** What a chain is begun with.
@@ -44,6 +47,11 @@ import { readAlphaBar, Weights } from "./weights.js";
  * @property {boolean} [fast] whether by WebAssembly
  */
 
+/** How to compute: without `fast` by JavaScript alone. A GPU joins when it is ready, unless `gpu` is
+ * false; where it is "wait", a chain waits for it to begin, and one that is a program will do.
+ * @typedef {{ fast?: boolean, gpu?: boolean | "wait" }} How
+ */
+
 /** x_t, x0_hat and eps_hat of all images, one after the other. A model with classes adds the eps_hat
  * that it has with the label and the one without.
  * @typedef {{ t: number, data: Float32Array }} Frame
@@ -53,7 +61,11 @@ import { readAlphaBar, Weights } from "./weights.js";
  * @typedef {{ do: "next", ms?: number }} Next
  */
 
-/** @typedef {{ frames: Frame[], done: boolean, ms: number, steps: number }} Advanced */
+/** `gpu` is how many of the steps a GPU has taken.
+ * @typedef {{ frames: Frame[], done: boolean, ms: number, steps: number, gpu?: number }} Advanced
+ */
+
+const TOLERANCE = 1e-3; // of what a GPU says, of the largest number
 
 /** The noise of step i, each step's its own; 0 is what the chain begins with.
  * @type {(seed: number, i: number, n: number) => Float64Array}
@@ -92,18 +104,18 @@ function productsOf(weights, fast) {
 
 /** A model and its chain under way. */
 export class Chain {
-  /** Without `fast` the arithmetic is JavaScript's alone.
+  /**
    * @param {Stored} stored
-   * @param {{ fast?: boolean }} [how]
+   * @param {How} [how]
    */
-  constructor(stored, { fast = true } = {}) {
+  constructor(stored, { fast = true, gpu = fast } = {}) {
     const { channels, size } = stored.config;
     const weights = new Weights(stored);
-    const products = productsOf(weights, fast);
-    this.fast = products !== plain;
+    this.products = productsOf(weights, fast);
+    this.fast = this.products !== plain;
     this.shape = /** @type {[number, number, number]} */ ([channels, size, size]);
     this.alphaBar = readAlphaBar(stored);
-    this.unet = new UNet(stored.config, weights, products);
+    this.unet = new UNet(stored.config, weights);
     // An older script does not say what follows.
     this.variance = stored.variance ?? "beta";
     this.objective = stored.objective ?? "eps";
@@ -113,10 +125,40 @@ export class Chain {
     /** @type {{ options: Begin, times: number[], i: number, xt: Float64Array,
      *   guess: Float64Array | null } | undefined} */
     this.now = undefined; // about to step from times[i]
+    /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
+    this.gpu = undefined; // until it has joined, and again once it has failed
+    this.refused = ""; // why there is none
+    this.joining = gpu && globalThis.navigator?.gpu ? this.join(gpu === "wait") : undefined;
+    this.waits = gpu === "wait";
   }
 
-  /** @type {(message: Begin | Next) => Begun | Advanced} */
-  answer(message) {
+  /** Take a GPU where there is one, once it has said what the processor says. Nothing waits for it.
+   * @param {boolean} software
+   */
+  async join(software) {
+    try {
+      const gpu = await onGPU(this.unet, software);
+      const xt = normals(
+        1,
+        this.shape.reduce((a, b) => a * b),
+      );
+      const label = this.classes ? 0 : undefined;
+      const [asked] = this.questions(xt, this.alphaBar.length - 1, label, null);
+      const [said] = await gpu.answers([asked]);
+      const known = this.asked(asked);
+      const size = known.reduce((most, v) => Math.max(most, Math.abs(v)), 1);
+      if (!said.every((v, i) => Math.abs(v - known[i]) < TOLERANCE * size)) {
+        throw new Error("the GPU says something else");
+      }
+      this.gpu = gpu;
+    } catch (error) {
+      this.refused = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** @type {(message: Begin | Next) => Promise<Begun | Advanced>} */
+  async answer(message) {
+    if (this.waits) await this.joining;
     return message.do === "begin" ? this.begin(message) : this.next(message);
   }
 
@@ -152,24 +194,26 @@ export class Chain {
   }
 
   /** Step on for so many milliseconds, once at least.
-   * @type {(message: Next) => Advanced}
+   * @type {(message: Next) => Promise<Advanced>}
    */
-  next({ ms = 0 }) {
+  async next({ ms = 0 }) {
     const start = performance.now();
-    const frames = [this.step()];
-    let { t } = frames[0];
-    while (t > 0 && performance.now() - start < ms) {
-      frames.push(this.step());
+    /** @type {Frame[]} */
+    const frames = [];
+    let [t, gpu] = [1, 0];
+    do {
+      frames.push(await this.step());
       t = frames[frames.length - 1].t;
-    }
+      if (t > 0 && this.gpu) gpu++;
+    } while (t > 0 && performance.now() - start < ms);
     const steps = frames.length - (t === 0 ? 1 : 0);
-    return { frames, done: t === 0, ms: performance.now() - start, steps };
+    return { frames, done: t === 0, ms: performance.now() - start, steps, gpu };
   }
 
   /** One step. Returns what it was before the step; at the end, the image.
-   * @type {() => Frame}
+   * @type {() => Promise<Frame>}
    */
-  step() {
+  async step() {
     if (!this.now) throw new Error("No chain is under way: begin one.");
     const { options, times, i, xt, guess } = this.now;
     if (i === 0) {
@@ -178,7 +222,7 @@ export class Chain {
     }
     const { sampler, clip = true, seed = 0 } = options;
     const [t, now, before] = [times[i], this.alphaBar[times[i]], this.alphaBar[times[i - 1]]];
-    const { output, share, apart = [] } = this.say(xt, t, options, guess);
+    const { output, share, apart = [] } = await this.say(xt, t, options, guess);
     let eps = mixed(toEps(this.objective, now), output, xt);
     let x0 = mixed(toX0(this.objective, now), output, xt);
     if (clip) {
@@ -220,32 +264,66 @@ export class Chain {
     return ddpmStep({ ...trip, sigma2, z: z() });
   }
 
-  /** What the network says of all images, one after the other: with classes it is asked twice.
+  /** What the network says of all images: with classes it is asked twice.
    * @type {(xt: Float64Array, t: number, asked: Pick<Begin, "label" | "scale">,
-   *   guess: Float64Array | null) => Said}
+   *   guess: Float64Array | null) => Promise<Said>}
    */
-  say(xt, t, { label, scale = 1 }, guess) {
-    if (!this.classes) return this.ask(xt, t, undefined, guess);
-    const nothing = this.classes - 1;
-    const without = this.ask(xt, t, nothing, guess);
-    const own = label === undefined || label === nothing ? without : this.ask(xt, t, label, guess);
+  async say(xt, t, { label, scale = 1 }, guess) {
+    const nothing = this.classes ? this.classes - 1 : undefined;
+    const labels = label === undefined || label === nothing ? [nothing] : [label, nothing];
+    const asked = labels.flatMap((label) => this.questions(xt, t, label, guess));
+    const answers = await this.answers(asked);
+    const each = answers.length / labels.length;
+    const said = labels.map((_, i) => this.told(answers.slice(i * each, (i + 1) * each)));
+    const [own, without] = [said[0], said[said.length - 1]];
+    if (!this.classes) return own;
     const output = guided(scale, own.output, without.output);
     return { output, share: own.share, apart: [own.output, without.output] };
   }
 
-  /** @type {(xt: Float64Array, t: number, label: number | undefined,
-   *   guess: Float64Array | null) => Said} */
-  ask(xt, t, label, guess) {
+  /** By the GPU while there is one; what it cannot do, the processor does from then on.
+   * @type {(asked: Asked[]) => Promise<Float64Array[]>}
+   */
+  async answers(asked) {
+    try {
+      if (this.gpu) return await this.gpu.answers(asked);
+    } catch (error) {
+      this.gpu = undefined;
+      this.refused = error instanceof Error ? error.message : String(error);
+    }
+    return asked.map((one) => this.asked(one));
+  }
+
+  /** What the network says of one image, by the processor.
+   * @param {Asked} asked
+   */
+  asked({ x, ...when }) {
+    return eager(this.unet, this.products, x, when);
+  }
+
+  /** What the network is asked, for each image.
+   * @type {(xt: Float64Array, t: number, label: number | undefined, guess: Float64Array | null) =>
+   *   Asked[]}
+   */
+  questions(xt, t, label, guess) {
     const n = this.shape.reduce((a, b) => a * b);
-    const output = new Float64Array(xt.length);
-    const share = this.learned ? new Float64Array(xt.length) : undefined;
-    for (let b = 0; b < xt.length; b += n) {
-      const seen = xt.subarray(b, b + n);
-      const beside = guess?.subarray(b, b + n) ?? new Float64Array(n);
-      const given = this.selfCondition ? Float64Array.of(...beside, ...seen) : seen;
-      const said = this.unet.output(given, t, label);
-      output.set(said.subarray(0, n), b);
-      share?.set(said.subarray(n), b);
+    return Array.from({ length: xt.length / n }, (_, b) => {
+      const seen = xt.subarray(b * n, (b + 1) * n);
+      const beside = guess?.subarray(b * n, (b + 1) * n) ?? new Float64Array(n);
+      return { x: this.selfCondition ? Float64Array.of(...beside, ...seen) : seen, t, label };
+    });
+  }
+
+  /** The answers for all images, one after the other.
+   * @type {(answers: Float64Array[]) => Said}
+   */
+  told(answers) {
+    const n = this.shape.reduce((a, b) => a * b);
+    const output = new Float64Array(n * answers.length);
+    const share = this.learned ? new Float64Array(output.length) : undefined;
+    for (const [b, said] of answers.entries()) {
+      output.set(said.subarray(0, n), b * n);
+      share?.set(said.subarray(n), b * n);
     }
     return { output, share };
   }
@@ -254,7 +332,8 @@ export class Chain {
    * @type {(xt: Float64Array, t: number, label?: number) => Float64Array}
    */
   epsHat(xt, t, label = this.classes ? this.classes - 1 : undefined) {
-    const { output } = this.ask(xt, t, label, null);
+    const answers = this.questions(xt, t, label, null).map((one) => this.asked(one));
+    const { output } = this.told(answers);
     return mixed(toEps(this.objective, this.alphaBar[t]), output, xt);
   }
 }

@@ -10,9 +10,10 @@
 // The messages and their answers are Begin, Begun, Next and Advanced in chain.js.
 
 import { knownModels } from "../models.js";
+import { inWorker, newWorker } from "../workers.js";
 import { Chain } from "./chain.js";
 
-/** @import { Advanced, Begin, Begun, Next } from "./chain.js" */
+/** @import { Advanced, Begin, Begun, How, Next } from "./chain.js" */
 /** @import { Stored } from "./weights.js" */
 
 /** @typedef {((message: Begin) => Promise<Begun>) & ((message: Next) => Promise<Advanced>)} Ask */
@@ -22,37 +23,30 @@ import { Chain } from "./chain.js";
  * @typedef {{ where: "worker" | "page", ask: Ask, stop: () => void }} Engine
  */
 
-/** What a page has as ddpmModels[name]; `local` is the chain itself, without waiting. Without
- * `fast` neither uses WebAssembly.
- * @typedef {{ fast?: boolean }} How
- * @typedef {{ config: Stored["config"], start: (how?: How) => Engine, local: (how?: How) => Chain }}
- *   Known
+/** What a page has as ddpmModels[name]; `local` is the chain itself, without a worker, and `serve` is
+ * for a worker that has loaded the script: it answers messages from then on.
+ * @typedef {{ config: Stored["config"], start: (how?: How) => Engine, local: (how?: How) => Chain,
+ *   serve: (how?: How) => void }} Known
  */
 
-/** What a worker does with messages: the first is the model. Faults are sent back in words. */
-export function listen() {
-  /** @type {Chain} */
-  let chain;
-  globalThis.onmessage = ({ data }) => {
+/** What a worker does with messages, one after the other: the first is the model, unless it has one.
+ * Faults are sent back in words.
+ * @param {Chain} [chain]
+ */
+export function listen(chain) {
+  let turn = Promise.resolve();
+  /** @param {{ model: Stored, how?: How } & (Begin | Next)} data */
+  const hear = async (data) => {
     try {
       if (data.model) chain = new Chain(data.model, data.how);
-      else postMessage(chain.answer(data));
+      else postMessage(await chain?.answer(data));
     } catch (error) {
       postMessage({ error: error instanceof Error ? error.message : String(error) });
     }
   };
-}
-
-/** @type {(worker: Worker) => Engine} */
-function inWorker(worker) {
-  /** @param {Begin | Next} message */
-  const ask = (message) =>
-    new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data));
-      worker.onerror = (event) => reject(new Error(event.message || "the worker could not start"));
-      worker.postMessage(message);
-    });
-  return { where: "worker", ask: /** @type {Ask} */ (ask), stop: () => worker.terminate() };
+  globalThis.onmessage = ({ data }) => {
+    turn = turn.then(() => hear(data));
+  };
 }
 
 /** @type {(model: Stored, how?: How) => Engine} */
@@ -75,8 +69,7 @@ export function register(name, model, program) {
   /** @param {How} [how] */
   const start = (how) => {
     try {
-      const text = new Blob([`(${program})().listen();`], { type: "text/javascript" });
-      const worker = new Worker(URL.createObjectURL(text));
+      const worker = newWorker(`(${program})().listen();`);
       worker.postMessage({ model, how });
       return inWorker(worker);
     } catch {
@@ -85,5 +78,7 @@ export function register(name, model, program) {
   };
   /** @param {How} [how] */
   const local = (how) => new Chain(model, how);
-  knownModels()[name] = { config: model.config, start, local };
+  /** @param {How} [how] */
+  const serve = (how) => listen(local(how));
+  knownModels()[name] = { config: model.config, start, local, serve };
 }

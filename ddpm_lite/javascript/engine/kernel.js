@@ -2,12 +2,13 @@
 
 import { at, constant, get, loop, moduleOf, op, set } from "./assembler.js";
 import { layOut } from "./layers.js";
+import { FILTERS, packed } from "./weights.js";
 
 /** @import { Image } from "./layers.js" */
 /** @import { Layer, Weights } from "./weights.js" */
 
 const PAGE = 65536; // bytes, in which a memory grows
-const [FILTERS, VECTORS] = [4, 2]; // of outputs at a time, each of four floats
+const VECTORS = 2; // of each output at a time, each of four floats
 const SPAN = 4 * VECTORS; // pixels at a time
 
 /** out[o][q] = bias[o] + sum_r weight[r][o] rows[r][q], for four o and all q: addresses all, but for
@@ -81,7 +82,7 @@ export class Kernel {
     /** @type {Map<Float64Array, number>} */
     this.places = new Map(); // of packed weights: the bias, then four filters side by side
     this.used = 0; // bytes
-    for (const layer of weights.convolutions()) this.pack(layer);
+    for (const [, layer] of weights.convolutions()) this.pack(layer);
   }
 
   /** The numbers of the memory, when it has room for so many bytes after the weights.
@@ -94,18 +95,11 @@ export class Kernel {
   }
 
   /** @param {Layer} layer */
-  pack({ weight, bias }) {
-    const [O, R] = [bias.length, weight.length / bias.length];
-    const fours = Math.ceil(O / FILTERS);
-    const floats = this.room(4 * FILTERS * fours * (1 + R));
-    const place = this.used / 4;
-    for (let o = 0; o < O; o++) {
-      const four = place + FILTERS * (1 + R) * Math.floor(o / FILTERS) + (o % FILTERS);
-      floats[four] = bias[o];
-      for (let r = 0; r < R; r++) floats[four + FILTERS * (1 + r)] = weight[o * R + r];
-    }
-    this.places.set(weight, this.used);
-    this.used += 4 * FILTERS * fours * (1 + R);
+  pack(layer) {
+    const filters = packed(layer);
+    this.room(filters.byteLength).set(filters, this.used / 4);
+    this.places.set(layer.weight, this.used);
+    this.used += filters.byteLength;
   }
 
   /** The same as `conv3` and `conv1` of layers.js.

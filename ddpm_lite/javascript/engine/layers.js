@@ -34,11 +34,16 @@ export function timeEmbedding(t, width) {
   });
 }
 
+/** Groups of so many planes. Twin: ddpm_lite.blocks.group_norm.
+ * @type {(C: number) => number}
+ */
+export const groupsOf = (C) => gcd(32, Math.floor(C / 4));
+
 /** Twin: ddpm_lite.blocks.group_norm, followed by SiLU where `act`.
  * @type {(image: Image, layer: Layer, act?: boolean) => Image}
  */
 export function norm({ x, C, n }, { weight, bias }, act = true) {
-  const groups = gcd(32, Math.floor(C / 4));
+  const groups = groupsOf(C);
   const out = new Float64Array(x.length);
   const [N, each] = [n * n, (C / groups) * n * n];
   for (let start = 0; start < x.length; start += each) {

@@ -1,59 +1,85 @@
 // The network, built from the names of its weights. Twin: ddpm_lite.unet.UNet.
 
-import { attend, doubled, joined, linear, norm, plus, silu, timeEmbedding } from "./layers.js";
+import { linear, silu, timeEmbedding } from "./layers.js";
 
-/** @import { Image, plain } from "./layers.js" */
 /** @import { Stored, Weights } from "./weights.js" */
+
+/** What a convolution does besides: it sees each pixel four times where it goes `up`, and adds a
+ * number to each plane, and another image.
+ * @template Image
+ * @template Shift
+ * @typedef {{ stride?: 1 | 2, up?: boolean, shift?: Shift, beside?: Image }} More
+ */
+
+/** Who computes the layers, each by the name of its weights: eager.js at once, gpu.js later.
+ * @template Image
+ * @template Shift
+ * @typedef {object} Layers
+ * @property {(image: Image, name: string, side: 1 | 3, more?: More<Image, Shift>) => Image} convolve
+ * @property {(image: Image, name: string, act: boolean) => Image} norm and SiLU, where `act`
+ * @property {(qkv: Image, heads: number) => Image} attend
+ * @property {(a: Image, b: Image) => Image} joined
+ * @property {(name: string) => Shift} shift that the time has in a block
+ */
+
+/** Where the network is asked: a time, and a label where it has classes.
+ * @typedef {{ t: number, label?: number }} When
+ */
 
 export class UNet {
   /**
    * @param {Stored["config"]} config
    * @param {Weights} weights
-   * @param {Pick<typeof plain, "convolve">} products
    */
-  constructor(config, weights, products) {
+  constructor(config, weights) {
     this.config = config;
     this.weights = weights;
-    this.products = products;
   }
 
-  /** What the network says of one image, asked with a label where it has classes. The names of the
-   * weights say which layers there are, and in which order. Twin: ddpm_lite.unet.UNet.forward.
-   * @type {(xt: Float64Array, t: number, label?: number) => Float64Array}
+  /** The time and the label as all blocks are told them.
+   * @type {(when: When) => Float64Array}
    */
-  output(xt, t, label) {
+  told({ t, label }) {
     const { weights } = this;
-    const { size, width } = this.config;
-    const hidden = linear(timeEmbedding(t, width), weights.layer("time.0")).map(silu);
+    const hidden = linear(timeEmbedding(t, this.config.width), weights.layer("time.0")).map(silu);
     const temb = linear(hidden, weights.layer("time.2"));
     if (label !== undefined) {
       const rows = weights.tensor("labels.weight");
       for (let i = 0; i < temb.length; i++) temb[i] += rows[label * temb.length + i];
     }
-    let h = this.#conv3({ x: xt, C: xt.length / size ** 2, n: size }, "conv_in");
+    return temb.map(silu);
+  }
+
+  /** What they add to the planes of one block.
+   * @type {(block: string, told: Float64Array) => Float64Array}
+   */
+  shift(block, told) {
+    return linear(told, this.weights.layer(`${block}.time`));
+  }
+
+  /** From an image to what the network says of it. The names of the weights say which layers there
+   * are, and in which order. Twin: ddpm_lite.unet.UNet.forward.
+   * @template Image
+   * @template Shift
+   * @param {Layers<Image, Shift>} layers
+   * @param {Image} image
+   * @returns {Image}
+   */
+  through(layers, image) {
+    let h = layers.convolve(image, "conv_in", 3);
     const skips = [h];
     for (const name of this.#parts("down")) {
-      const down = () => this.#conv3(h, `${name}.conv`, 2);
-      h = this.#isBlock(name) ? this.#block(h, name, temb) : down();
+      const down = () => layers.convolve(h, `${name}.conv`, 3, { stride: 2 });
+      h = this.#isBlock(name) ? this.#block(layers, h, name) : down();
       skips.push(h);
     }
-    h = this.#resBlock(this.#block(h, "middle_in", temb), "middle_out", temb);
+    h = this.#resBlock(layers, this.#block(layers, h, "middle_in"), "middle_out");
     for (const name of this.#parts("up")) {
-      const up = () => this.#conv3(doubled(h), `${name}.conv`);
-      const wide = () => joined(h, /** @type {Image} */ (skips.pop()));
-      h = this.#isBlock(name) ? this.#block(wide(), name, temb) : up();
+      const up = () => layers.convolve(h, `${name}.conv`, 3, { up: true });
+      const wide = () => layers.joined(h, /** @type {Image} */ (skips.pop()));
+      h = this.#isBlock(name) ? this.#block(layers, wide(), name) : up();
     }
-    return this.#conv3(norm(h, weights.layer("norm_out")), "conv_out").x;
-  }
-
-  /** @type {(image: Image, name: string, stride?: 1 | 2) => Image} */
-  #conv3(image, name, stride = 1) {
-    return this.products.convolve(image, this.weights.layer(name), 3, stride);
-  }
-
-  /** @type {(image: Image, name: string) => Image} */
-  #conv1(image, name) {
-    return this.products.convolve(image, this.weights.layer(name), 1, 1);
+    return layers.convolve(layers.norm(h, "norm_out", true), "conv_out", 3);
   }
 
   /** @param {string} name */
@@ -73,35 +99,37 @@ export class UNet {
   }
 
   /** A residual block, and attention where the weights have it. Twin: ddpm_lite.unet.Block.
-   * @type {(image: Image, name: string, temb: Float64Array) => Image}
+   * @template Image
+   * @template Shift
+   * @param {Layers<Image, Shift>} layers
+   * @param {Image} image
+   * @param {string} name
+   * @returns {Image}
    */
-  #block(image, name, temb) {
-    const h = this.#resBlock(image, `${name}.res`, temb);
-    return this.weights.has(`${name}.attn.qkv`) ? this.#attention(h, `${name}.attn`) : h;
+  #block(layers, image, name) {
+    const h = this.#resBlock(layers, image, `${name}.res`);
+    const attn = `${name}.attn`;
+    if (!this.weights.has(`${attn}.qkv`)) return h;
+    const qkv = layers.convolve(layers.norm(h, `${attn}.norm`, false), `${attn}.qkv`, 1);
+    const seen = layers.attend(qkv, this.config.heads);
+    return layers.convolve(seen, `${attn}.out`, 1, { beside: h });
   }
 
   /** Twin: ddpm_lite.blocks.ResBlock, without dropout: nothing is trained here.
-   * @type {(image: Image, name: string, temb: Float64Array) => Image}
+   * @template Image
+   * @template Shift
+   * @param {Layers<Image, Shift>} layers
+   * @param {Image} image
+   * @param {string} name
+   * @returns {Image}
    */
-  #resBlock(image, name, temb) {
-    /** @param {string} part */
-    const layer = (part) => this.weights.layer(`${name}.${part}`);
-    let h = this.#conv3(norm(image, layer("norm1")), `${name}.conv1`);
-    const shift = linear(temb.map(silu), layer("time"));
-    for (let c = 0, i = 0; c < h.C; c++) {
-      for (const end = i + h.n * h.n; i < end; i++) h.x[i] += shift[c];
-    }
-    h = this.#conv3(norm(h, layer("norm2")), `${name}.conv2`);
+  #resBlock(layers, image, name) {
+    const shift = layers.shift(name);
+    const h = layers.convolve(layers.norm(image, `${name}.norm1`, true), `${name}.conv1`, 3, {
+      shift,
+    });
     const shortcut = `${name}.shortcut`;
-    return plus(this.weights.has(shortcut) ? this.#conv1(image, shortcut) : image, h);
-  }
-
-  /** Twin: ddpm_lite.blocks.Attention.
-   * @type {(image: Image, name: string) => Image}
-   */
-  #attention(image, name) {
-    const normed = norm(image, this.weights.layer(`${name}.norm`), false);
-    const seen = attend(this.#conv1(normed, `${name}.qkv`), this.config.heads);
-    return plus(image, this.#conv1(seen, `${name}.out`));
+    const beside = this.weights.has(shortcut) ? layers.convolve(image, shortcut, 1) : image;
+    return layers.convolve(layers.norm(h, `${name}.norm2`, true), `${name}.conv2`, 3, { beside });
   }
 }

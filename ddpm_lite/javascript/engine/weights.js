@@ -41,10 +41,16 @@ export class Weights {
     return this.tensors.has(`${name}.weight`);
   }
 
-  /** Every layer whose weights are filters. */
+  /** Every layer that has a bias, by its name. */
+  *names() {
+    for (const [name] of this.shapes) if (name.endsWith(".bias")) yield name.slice(0, -5);
+  }
+
+  /** Every layer whose weights are filters, by its name. */
   *convolutions() {
-    for (const [name, shape] of this.shapes) {
-      if (shape.length === 4) yield this.layer(name.replace(/\.weight$/, ""));
+    for (const [weight, shape] of this.shapes) {
+      const name = weight.replace(/\.weight$/, "");
+      if (shape.length === 4) yield/** @type {const} */ ([name, this.layer(name)]);
     }
   }
 
@@ -59,6 +65,23 @@ export class Weights {
   layer(name) {
     return { weight: this.tensor(`${name}.weight`), bias: this.tensor(`${name}.bias`) };
   }
+}
+
+export const FILTERS = 4; // of outputs that are computed at a time
+
+/** The filters of a convolution four by four, side by side, the last ones zeros where they do not come
+ * out even: of each four the biases, then for each number of a filter the four weights.
+ * @type {(layer: Layer) => Float32Array}
+ */
+export function packed({ weight, bias }) {
+  const [O, R] = [bias.length, weight.length / bias.length];
+  const out = new Float32Array(FILTERS * Math.ceil(O / FILTERS) * (1 + R));
+  for (let o = 0; o < O; o++) {
+    const four = FILTERS * (1 + R) * Math.floor(o / FILTERS) + (o % FILTERS);
+    out[four] = bias[o];
+    for (let r = 0; r < R; r++) out[four + FILTERS * (1 + r)] = weight[o * R + r];
+  }
+  return out;
 }
 
 /** alpha_bar_0..alpha_bar_T.

@@ -1,0 +1,29 @@
+// A worker that is asked one thing at a time.
+
+/** @import { Ask, Engine } from "./engine/engine.js" */
+
+/** A worker that runs this text.
+ * @param {string} text
+ */
+export function newWorker(text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  return new Worker(url);
+}
+
+/** What comes of one message; the worker's fault, in words, is an error.
+ * @type {(worker: Worker, message: unknown) => Promise<unknown>}
+ */
+export function askWorker(worker, message) {
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data));
+    worker.onerror = (event) => reject(new Error(event.message || "the worker could not start"));
+    worker.postMessage(message);
+  });
+}
+
+/** @type {(worker: Worker) => Engine} */
+export function inWorker(worker) {
+  /** @param {unknown} message */
+  const ask = (message) => askWorker(worker, message);
+  return { where: "worker", ask: /** @type {Ask} */ (ask), stop: () => worker.terminate() };
+}
