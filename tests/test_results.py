@@ -5,6 +5,7 @@ from dataclasses import replace
 from statistics import mean, variance
 
 import pytest
+import torch
 from torch import Tensor
 
 from ddpm_lite.experiments import studies
@@ -73,7 +74,7 @@ def test_a_row_of_table_2_comes_out_again_within_its_spread(
 
 
 # Tables that are not measured in full yet, and the seeds that are; `make results` goes on.
-UNDER_WAY: dict[str, set[str]] = {"fashion": set(), "solvers": set()}
+UNDER_WAY: dict[str, set[str]] = {"fashion": set()}
 
 
 @pytest.mark.parametrize("table", STUDIES)
@@ -124,6 +125,34 @@ def test_noise_pays_where_there_are_steps_enough() -> None:
         assert (ratio("eta 1", calls) < 0.85).all()
     assert (ratio("beta", 20) > 1.2).all()
     assert (ratio("beta", 200) < 0.9).all()
+
+
+def test_what_chapter_15_says_of_solvers_at_equal_calls() -> None:
+    rows = load_results("solvers")["rows"]
+    assert len(rows) == 4
+
+    def far(name: str, way: str) -> Tensor:
+        return per_seed(rows[name], way, "matched")
+
+    def ratio(one: str, other: str) -> Tensor:
+        return torch.cat([far(name, one) / far(name, other) for name in rows])
+
+    for few in ("dpm-solver, 10", "heun, 20"):
+        assert (ratio(few, "ddim, 50") < 1).all(), few
+    apart = ratio("dpm-solver, 50", "heun, 50")
+    assert (abs(apart - 1) < 0.03).all()
+    ends = torch.cat([far(name, f"{way}, 50") for name in rows for way in ("heun", "dpm-solver")])
+    assert (round(ends.min().item()), round(ends.max().item())) == (17, 24)
+    assert int((ratio("eta 1, 50", "ddim, 50") < 1).sum()) == 11
+    assert int((ratio("eta 1, 50", "dpm-solver, 50") < 1).sum()) == 8
+    for name in rows:
+        noisy = far(name, "eta 1, 5").mean()
+        assert all(noisy > far(name, f"{w}, 5").mean() for w in ("ddim", "heun", "dpm-solver"))
+    flow = far("flow", "ddim, 50")
+    assert (abs(flow / far("cosine", "ddim, 50") - 1) < 0.04).all()
+    nearer = 1 - flow / far("v-line", "ddim, 50")
+    assert (nearer > 0.12).all()
+    assert (nearer < 0.22).all()
 
 
 def test_eight_draws_or_more_tell_luck() -> None:

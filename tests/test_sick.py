@@ -124,6 +124,15 @@ def test_every_stored_case_is_diagnosed_and_no_healthy_one_accused() -> None:
                 assert sick_names(said) == [], name
             else:
                 assert case.tells in sick_names(said), name
+    for name, row in table["untested"].items():
+        seen = {test for said in row["seeds"].values() for test in sick_names(said)}
+        assert bool(seen) == (name in ("heaped", "uniform-noise")), name
+    assert table["untested"].keys() == sick.UNTESTED.keys()
+    unknown = [f["name"] for said in table["healthy"].values() for f in said["findings"]
+               if f["verdict"] == "unknown"]  # fmt: skip
+    assert (unknown.count("clock"), unknown.count("loss by t")) == (19, 8)
+    accused = {n: [sick_names(s) for s in r["seeds"].values()] for n, r in table["sick"].items()}
+    assert sum("clock" in names for names in accused["last-weights"]) == 1
     seeds, others = len(table["seeds"]), len(table["others"])
     assert len(table["healthy"]) == others * len(HEALTHY) + seeds * len(WELL) + 2
     assert (seeds, others) == (3, 3)

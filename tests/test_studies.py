@@ -94,23 +94,21 @@ def short_fashion() -> dict[str, Study]:
 def test_a_network_asked_in_parts_says_what_it_says_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A few images at a time, with labels and without, guided and with a learned variance."""
+    """A few images at a time: guided, with a learned variance, and told a guess or none."""
     monkeypatch.setattr(studies, "PART", 3)
     torch.manual_seed(0)
     x, t, y = torch.randn(8, 1, 8, 8), torch.arange(1, 9), torch.arange(8)
-    for network in (
-        UNet(size=8, channels=1, width=8, mults=(1,), classes=11, learned_variance=True),
-        UNet(size=8, channels=1, width=8, mults=(1,)),
-    ):
-        network.eval()
+    settings = {"size": 8, "width": 8, "mults": (1,)}
+    told = UNet(**settings, classes=11, learned_variance=True).eval()
+    seeing = UNet(**settings, self_condition=True).eval()
+    for network, asked in ((told, []), (seeing, [x.flip(0)]), (seeing, [None])):
         torch.nn.init.normal_(network.conv_out.weight)  # which is zero at the start
-        parts = studies._InParts(network)
+        models = [network, studies._InParts(network)]
         if network.classes:
-            both = [guided(model, y, 2.0)(x, t) for model in (network, parts)]
-        else:
-            both = [model(x, t) for model in (network, parts)]
-        assert both[0].std() > 0.1
-        torch.testing.assert_close(*both)
+            models = [guided(model, y, 2.0) for model in models]
+        one, other = (model(x, t, *asked) for model in models)
+        assert one.std() > 0.1
+        torch.testing.assert_close(one, other)
 
 
 def test_what_blows_up_is_a_result_too() -> None:

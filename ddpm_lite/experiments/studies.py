@@ -164,12 +164,13 @@ class _InParts(nn.Module):
         self.classes = getattr(network, "classes", None)
         self.learned_variance = getattr(network, "learned_variance", False)
 
-    def forward(self, *given: Tensor, labels: Tensor | None = None) -> Tensor:
-        parts = [x.split(PART) for x in given]
-        if labels is None:
-            return torch.cat([self.network(*part) for part in zip(*parts, strict=True)])
-        asked = zip(*parts, labels.split(PART), strict=True)
-        return torch.cat([self.network(*part, labels=y) for *part, y in asked])
+    def forward(self, xt: Tensor, *more: Tensor | None, **told: Tensor) -> Tensor:
+        found = []
+        for start in range(0, len(xt), PART):
+            rows = slice(start, start + PART)
+            given = [None if x is None else x[rows] for x in more]  # of x0_hat there may be none
+            found.append(self.network(xt[rows], *given, **{k: x[rows] for k, x in told.items()}))
+        return torch.cat(found)
 
 
 def _drawn(
