@@ -38,7 +38,7 @@ const [T, COUNT, FINE, MOST] = [1000, 12, 1000, 64]; // steps, walkers, exact st
 const [LIMIT, SIDE] = [2.5, 31]; // how far the squares reach, and their grid
 const [SMOOTH, JAGGED] = [50, 120]; // stops of a trail that are drawn, at most
 const SECONDS = 6; // that Play takes from t = T to 0
-const FIELD = "The field at <i>t</i>, and a solver";
+const FIELD = "The way back at <i>t</i>, and a solver";
 const SOLVERS = { ddim, heun, dpm_solver: dpmSolver };
 /** @type {Record<Solver, string>} */
 const NAMES = { ddim: "DDIM", heun: "Heun", dpm_solver: "DPM-Solver" };
@@ -294,12 +294,14 @@ function wordsFor(model, flow, s) {
   /** @param {Track} track */
   const end = (track) => track[track.length - 1].z;
   const off = apart(end(flow.solver), end(flow.exact));
-  const sde = apart(end(flow.sde), end(flow.exact));
   /** @param {number[]} all */
   const mean = (all) => pretty(all.reduce((sum, v) => sum + v, 0) / all.length);
   /** @type {(n: number, of: string) => string} */
   const count = (n, of) => `${n} ${of}${n === 1 ? "" : "s"}`;
-  return `At t = ${t} of ${T}, s = ${pretty(s)}. With ${count(used, "call")} in ${count(steps, "step")}, ${NAMES[name]} ends ${mean(off)} from the exact flow’s ends in the mean, ${pretty(Math.max(...off))} at most. The SDE ends ${mean(sde)} from them.`;
+  const shown = model.get("lines")
+    ? ""
+    : ` The SDE ends ${mean(apart(end(flow.sde), end(flow.exact)))} from them.`;
+  return `At t = ${t} of ${T}, s = ${pretty(s)}. With ${count(used, "call")} in ${count(steps, "step")}, ${NAMES[name]} ends ${mean(off)} from the exact flow’s ends in the mean, ${pretty(Math.max(...off))} at most.${shown}`;
 }
 
 /** @param {Place<Traits>} place */
