@@ -102,11 +102,11 @@ def images(data: Data) -> Images:
 
 
 @cache
-def _seen(data: Data) -> Tensor:
+def _seen(of_set: Images) -> Tensor:
     """What the classifier of a set sees in the images that samples are held against."""
-    of_set = images(data)
+    parts = of_set.train[:REFERENCE].split(PART)
     with torch.inference_mode():
-        return torch.cat([of_set.judge.features(x) for x in of_set.train[:REFERENCE].split(PART)])
+        return torch.cat([of_set.judge.features(x) for x in parts])
 
 
 def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:
@@ -130,8 +130,9 @@ def _held_out(study: Study, diffusion: GaussianDiffusion, network: nn.Module) ->
 def _measure(
     study: Study, diffusion: GaussianDiffusion, network: nn.Module, way: Way, seed: int
 ) -> dict[str, Any]:
-    train, labels, test, _, judge = images(study.data)
-    real, labels = _seen(study.data), labels[:REFERENCE]
+    of_set = images(study.data)
+    train, labels, test, _, judge = of_set
+    real, labels = _seen(of_set), labels[:REFERENCE]
     config = diffusion.config | {"variance": way.variance}
     used = GaussianDiffusion(diffusion.schedule, **config)
     asked = matched.labels_for(labels, SAMPLES[study.data], way.classes or "even", seed)
@@ -223,7 +224,7 @@ def floor(table: str) -> dict[str, Any]:
     found = asdict(real_floor(real, size, net.features, split="train", reference=rest, repeats=20))
     classes = {way.classes for study in STUDIES[table].values() for way in study.ways.values()}
     for how in sorted(classes - {None}):  # type: ignore[type-var]
-        found[how] = matched.floor(_seen(data), labels, size, how)  # type: ignore[arg-type,index]
+        found[how] = matched.floor(_seen(of_set), labels, size, how)  # type: ignore[arg-type,index]
     return found
 
 
