@@ -1,6 +1,7 @@
 """What runs on a page, on an empty one: no book need be built, and the test decides who answers."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -116,3 +117,71 @@ def test_a_comparison_that_is_stopped_says_so(alone: Page) -> None:
     alone.evaluate("release()")
     alone.wait_for_timeout(200)
     assert alone.evaluate("asked.length") == count
+
+
+# --- the sampler of the landing page -------------------------------------------------------------
+
+QUIET = Path(__file__).parents[2] / "book" / "_static" / "quiet-sampler.js"
+# Its script, the engine that the test is, and all that is said aloud and begun.
+QUIETLY = """(known) => {
+  window.started = [];
+  let t = 1000;
+  const model = { start(how) {
+    started.push(how);
+    t = 1000;
+    const begun = { times: [1000, 500, 0] };
+    const told = () => ({ frames: [{ t: (t -= 500), data: new Float32Array(3 * 8 * 64) }], ms: 1 });
+    const ask = async ({ do: what }) => (what === "begin" ? begun : { ...told(), done: t === 0 });
+    return { ask, stop() {} };
+  } };
+  if (known) window.ddpmModels = { digits: model };
+  window.spoken = [];
+  const status = document.querySelector("[role=status]");
+  new MutationObserver(() => spoken.push(status.textContent)).observe(status, { childList: true });
+}"""
+
+
+def quiet(page: Page) -> Page:
+    """It alone on a page of 127.0.0.1, where nobody listens and a model is not answered for."""
+    page.route("http://127.0.0.1/", lambda r: r.fulfill(body="<!doctype html><title>a</title>"))
+    script = QUIET.read_text()
+    page.route(
+        "http://127.0.0.1/quiet-sampler.js",
+        lambda r: r.fulfill(body=script, content_type="text/javascript"),
+    )
+    page.goto("http://127.0.0.1/")
+    page.evaluate(
+        """document.body.innerHTML = '<div class="quiet-sampler" data-model="digits"></div>'"""
+    )
+    page.add_script_tag(url="quiet-sampler.js")
+    return page
+
+
+def test_the_quiet_sampler_says_where_it_begins_and_ends(bare: Page) -> None:
+    page = quiet(bare)
+    page.evaluate(QUIETLY, True)
+    page.locator("button").click()
+    page.get_by_role("button", name="Draw eight more").wait_for()
+    first, *between, last = page.evaluate("spoken")
+    assert (first, between) == ("Loading the network.", [])
+    assert last.startswith("Drawn from noise in 1 steps")
+    assert page.locator("button + span").inner_text() == last
+    assert page.evaluate("started") == [{"gpu": False}]
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_the_quiet_sampler_has_drawn_nothing_yet(bare: Page, how: str) -> None:
+    """Stopped while it loads, or not loaded: there were no eight before."""
+    page = quiet(bare)
+    page.evaluate(QUIETLY, False)
+    loads = "http://127.0.0.1/models/*"
+    if how == "failed":
+        page.route(loads, lambda route: route.abort())
+    else:
+        page.route(loads, lambda route: None)  # it never comes
+    page.locator("button").click()
+    if how == "stopped":
+        page.get_by_role("button", name="Stop").click()
+    says = {"stopped": "Stopped.", "failed": "The model could not be loaded."}[how]
+    page.locator("[role=status]").get_by_text(says).wait_for(state="attached")
+    assert page.locator("button").inner_text() == "Draw eight digits"
