@@ -128,6 +128,7 @@ export class Chain {
     /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
     this.gpu = undefined; // until it has joined, and again once it has failed
     this.refused = ""; // why there is none
+    this.stopped = false;
     this.joining = gpu && globalThis.navigator?.gpu ? this.join(gpu === "wait") : undefined;
     this.waits = gpu === "wait";
   }
@@ -136,8 +137,10 @@ export class Chain {
    * @param {boolean} software
    */
   async join(software) {
+    /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
+    let gpu;
     try {
-      const gpu = await onGPU(this.unet, software);
+      gpu = await onGPU(this.unet, software);
       const xt = normals(
         1,
         this.shape.reduce((a, b) => a * b),
@@ -150,10 +153,19 @@ export class Chain {
       if (!said.every((v, i) => Math.abs(v - known[i]) < TOLERANCE * size)) {
         throw new Error("the GPU says something else");
       }
-      this.gpu = gpu;
+      if (this.stopped) gpu.stop();
+      else this.gpu = gpu;
     } catch (error) {
+      gpu?.stop();
       this.refused = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Give back the GPU, or let none join any more. */
+  stop() {
+    this.stopped = true;
+    this.gpu?.stop();
+    this.gpu = undefined;
   }
 
   /** @type {(message: Begin | Next) => Promise<Begun | Advanced>} */
@@ -285,9 +297,11 @@ export class Chain {
    * @type {(asked: Asked[]) => Promise<Float64Array[]>}
    */
   async answers(asked) {
+    const { gpu } = this;
     try {
-      if (this.gpu) return await this.gpu.answers(asked);
+      if (gpu) return await gpu.answers(asked);
     } catch (error) {
+      gpu?.stop();
       this.gpu = undefined;
       this.refused = error instanceof Error ? error.message : String(error);
     }

@@ -57,7 +57,7 @@ function onPage(model, how) {
     await new Promise((resolve) => setTimeout(resolve)); // let the page draw first
     return chain.answer(message);
   };
-  return { where: "page", ask: /** @type {Ask} */ (ask), stop() {} };
+  return { where: "page", ask: /** @type {Ask} */ (ask), stop: () => chain.stop() };
 }
 
 /** Make a model known to the page as ddpmModels[name].
