@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from ddpm_lite.widgets import Clothes
+from ddpm_lite.javascript import as_module
+from ddpm_lite.widgets import Clothes, Training
+
+from .test_webgpu import blank, script_of
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -121,7 +126,7 @@ def test_a_comparison_that_is_stopped_says_so(alone: Page) -> None:
 
 # --- the sampler of the landing page -------------------------------------------------------------
 
-QUIET = Path(__file__).parents[2] / "book" / "_static" / "quiet-sampler.js"
+QUIET = ROOT / "book" / "_static" / "quiet-sampler.js"
 # Its script, the engine that the test is, and all that is said aloud and begun.
 QUIETLY = """(known) => {
   window.started = [];
@@ -185,3 +190,53 @@ def test_the_quiet_sampler_has_drawn_nothing_yet(bare: Page, how: str) -> None:
     says = {"stopped": "Stopped.", "failed": "The model could not be loaded."}[how]
     page.locator("[role=status]").get_by_text(says).wait_for(state="attached")
     assert page.locator("button").inner_text() == "Draw eight digits"
+
+
+# --- what a worker is made of --------------------------------------------------------------------
+
+# The addresses that were made, and those that were given back.
+COUNTED = """() => {
+  window.made = [];
+  window.gone = [];
+  const [make, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+  URL.createObjectURL = (blob) => (made.push(make.call(URL, blob)), made.at(-1));
+  URL.revokeObjectURL = (url) => (gone.push(url), revoke.call(URL, url));
+}"""
+DRAWS = """async () => {
+  const { where, ask, stop } = ddpmModels.x0.start();
+  await ask({ do: "begin", sampler: "ddim", steps: 2 });
+  const { frames } = await ask({ do: "next", ms: 0 });
+  stop();
+  return [where, frames.length, made, gone];
+}"""
+TRAINS = """async ([text, program, worker]) => {
+  const url = `data:text/javascript,${encodeURIComponent(text)}`;
+  const { startEngine } = await import(url);
+  if (!worker) window.Worker = undefined;
+  const { ask, stop, place } = await startEngine({ get: () => program, assets: "here" });
+  const fault = await ask({ do: "nothing" }).catch(String);
+  stop();
+  return [place, fault, made, gone];
+}"""
+
+
+def test_the_address_of_an_engine_is_given_back(browser: Browser) -> None:
+    page = blank(browser, script_of("x0"))
+    page.evaluate(COUNTED)
+    where, frames, made, gone = page.evaluate(DRAWS)
+    page.close()
+    assert (where, frames, len(made)) == ("worker", 1, 1)
+    assert gone == made
+
+
+@pytest.mark.parametrize("worker", [True, False], ids=["a worker", "the page"])
+def test_the_address_of_the_training_is_given_back(browser: Browser, worker: bool) -> None:
+    page = blank(browser, "")
+    page.evaluate(COUNTED)
+    text = as_module(ROOT / "ddpm_lite" / "widgets" / "training_engine.js")
+    place, fault, made, gone = page.evaluate(TRAINS, [text, Training()._engine, worker])
+    page.close()
+    assert ("without a worker" in place) != worker
+    assert "measure" in fault
+    assert len(made) == (1 if worker else 2)  # one for the worker that there is not
+    assert gone == made
