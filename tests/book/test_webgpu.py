@@ -198,8 +198,11 @@ def expected_end() -> torch.Tensor:
         ("gpu.ready.get(2).group = gpu.device.createBindGroup({ entries: [], "
          "layout: gpu.device.createBindGroupLayout({ entries: [] }) })", "dynamic offsets"),
         ("gpu.pipelines.norm = {}", "GPUComputePipeline"),
+        ("gpu.answers = async (asked) => asked.map(({ x }) => x.map(() => NaN))", "is no number"),
     ],
-    ids=["a lost device", "no answer", "a validation error", "an error of the program"],
+    ids=[
+        "a lost device", "no answer", "a validation error", "an error of the program", "no number",
+    ],
 )  # fmt: skip
 def test_what_fails_on_the_way_goes_on_by_the_processor(
     with_gpu: Browser, harm: str, says: str
@@ -219,12 +222,18 @@ def test_what_fails_on_the_way_goes_on_by_the_processor(
     [
         ("fn convolve(", "fn no_such_layer(", '"convolve"'),
         ("let mean = sum(l, v) / count;", "let mean = 0.1;", "the GPU says something else"),
+        ("unet.shift(block, told).entries()",
+         "unet.shift(block, unet.told({ ...when, t: 40 })).entries()",
+         "the GPU says something else"),
         ("const LONGEST = 2048;", "const LONGEST = 8;", "attends to 8 at most"),
         ("const APART = 256;", "const APART = 128;", "not 256 byte aligned"),
         ("if (adapter.info.isFallbackAdapter && !software)", "if (true)", "the GPU is a program"),
     ],
-    ids=["a shader that does not compile", "wrong numbers", "too large", "a bad offset", "refused"],
-)
+    ids=[
+        "a shader that does not compile", "wrong numbers", "right at T alone", "too large",
+        "a bad offset", "refused",
+    ],
+)  # fmt: skip
 def test_a_gpu_that_cannot_is_never_taken(
     with_gpu: Browser, right: str, wrong: str, says: str
 ) -> None:
@@ -260,12 +269,29 @@ def test_a_program_is_not_taken_unasked(with_gpu: Browser) -> None:
     assert said == [False, "the GPU is a program"]
 
 
+PROGRAM = "adapter.info.isFallbackAdapter && !software"
+SLOWER = '(await first) === "late"'
+
+
+def test_a_gpu_that_is_slower_is_not_taken(with_gpu: Browser) -> None:
+    """As a program is, where it does not say so; the chain under way is drawn by the processor."""
+    script = script_of("x0")
+    assert script.count(PROGRAM) == 1
+    page = blank(with_gpu, script.replace(PROGRAM, "false"))
+    before, after, refused, data = page.evaluate(JOIN, ["x0", OPTIONS])
+    page.close()
+    assert (before, after, refused) == (0, 0, "the GPU is slower")
+    end = torch.tensor(data).view(5, -1)[0]
+    assert (end - expected_end()).abs().max() < 1e-4
+
+
 def test_a_chain_begins_without_it_and_goes_on_with_it(with_gpu: Browser) -> None:
     """As on a reader's page: nothing waits, and the numbers are the same."""
-    right = "adapter.info.isFallbackAdapter && !software"
     script = script_of("x0")
-    assert script.count(right) == 1
-    page = blank(with_gpu, script.replace(right, "false"))
+    for right in (PROGRAM, SLOWER):
+        assert script.count(right) == 1
+        script = script.replace(right, "false")
+    page = blank(with_gpu, script)
     before, after, refused, data = page.evaluate(JOIN, ["x0", OPTIONS])
     page.close()
     assert (before, after, refused) == (0, 4, "")
