@@ -171,6 +171,24 @@ console.log(JSON.stringify(said));"""
     assert says in by_node(tmp_path, name, program, fast=True, options=told)
 
 
+def test_on_a_page_questions_wait_for_their_turn(tmp_path: Path) -> None:
+    """Where there is no worker, and the first question takes longest."""
+    program = """let ms = 400;
+const wait = setTimeout;
+globalThis.setTimeout = (then) => wait(then, (ms /= 4));
+const { where, ask } = ddpmModels.x0.start();
+const begin = { do: "begin", sampler: "ddim", steps: 2 };
+const bad = ask({ ...begin, label: 4 }).catch((error) => error.message);
+const all = [ask(begin), ask({ do: "next" }), ask({ ...begin, steps: 1 }), ask({ do: "next" })];
+const [refused, begun, first, again, second] = await Promise.all([bad, ...all]);
+const t = (told) => told.frames.map((frame) => frame.t);
+console.log(JSON.stringify([where, refused, begun.times, t(first), again.times, t(second)]));
+"""
+    where, refused, *told = by_node(tmp_path, "x0", program)
+    assert (where, refused) == ("page", "label must be a whole number in 0..3, got 4")
+    assert told == [[40, 20, 0], [40], [40, 0], [40]]
+
+
 def test_without_webassembly_it_draws_the_same(tmp_path: Path) -> None:
     """As under a policy that forbids to compile: the refusal is an error when compiling."""
     refused = """WebAssembly.Module = class { constructor() {

@@ -9,6 +9,7 @@
 
   const [COLUMNS, ROWS, SIDE, GAP] = [8, 1, 8, 1];
   const IMAGES = COLUMNS * ROWS;
+  const FIRST = "Draw eight digits";
   const PATIENCE = 20; // seconds for an answer
   // Milliseconds between two pictures; more where the reader asked for less motion.
   const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 500 : 40;
@@ -84,37 +85,45 @@
     canvas.setAttribute("aria-label", "Eight squares of noise.");
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = "Draw eight digits";
+    button.textContent = FIRST;
     const words = document.createElement("span");
     words.textContent = "A trained network, 0.7 MB, will be loaded and run in your browser.";
-    words.setAttribute("role", "status");
-    root.append(canvas, button, words);
-    return { canvas, button, words };
+    const spoken = document.createElement("span"); // where it begins and ends, not every step
+    spoken.className = "quiet-spoken";
+    spoken.setAttribute("role", "status");
+    root.append(canvas, button, words, spoken);
+    return { canvas, button, words, spoken };
   }
 
   /** @param {HTMLElement} root */
   function show(root) {
-    const { canvas, button, words } = parts(root);
+    const { canvas, button, words, spoken } = parts(root);
     paint(canvas, noise());
 
     let run = 0; // the one under way; an older one finds that it is not, and ends
     /** @type {Engine | undefined} */
     let engine;
+    let drawn = false;
+    /** @param {string} text */
+    function tell(text) {
+      words.textContent = text;
+      spoken.textContent = text;
+    }
     /** @param {string} text */
     function rest(text) {
       run++;
       engine?.stop();
       engine = undefined;
-      button.textContent = "Draw eight more";
-      words.textContent = text;
+      button.textContent = drawn ? "Draw eight more" : FIRST;
+      tell(text);
     }
     async function draw() {
       const mine = ++run;
       button.textContent = "Stop";
-      words.textContent = "Loading the network.";
+      tell("Loading the network.");
       const known = await load(root.dataset.model ?? "");
       if (mine !== run) return;
-      engine = known.start();
+      engine = known.start({ gpu: false }); // it is not known to be quicker for so small a network
       const { ask } = engine;
       const seed = Math.floor(Math.random() * 2 ** 31);
       const settings = { sampler: /** @type {const} */ ("ddim"), steps: 50, images: IMAGES, seed };
@@ -136,6 +145,7 @@
         done = reply.done;
         if (!done) await new Promise(requestAnimationFrame);
         else {
+          drawn = true;
           const took = (ms / 1000).toFixed(1);
           rest(`Drawn from noise in ${stops - 1} steps and ${took} seconds, in your browser.`);
         }

@@ -7,7 +7,15 @@
  */
 export function newWorker(text) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  return new Worker(url);
+  const revoke = () => URL.revokeObjectURL(url);
+  try {
+    const worker = new Worker(url);
+    worker.addEventListener("message", revoke, { once: true }); // by then the text has been read
+    return worker;
+  } catch (error) {
+    revoke();
+    throw error;
+  }
 }
 
 /** What comes of one message; the worker's fault, in words, is an error.

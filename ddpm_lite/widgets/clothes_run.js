@@ -59,17 +59,19 @@ export class ClothesRun extends Run {
   /** @param {number} mine */
   async atEach(mine) {
     const { clothes, model } = this;
+    const settings = readSettings(model); // once: the four begin alike
     const name = clothes.names[model.get("label") ?? 0];
     const number = ++this.loop;
+    const goesOn = () => mine === this.chain && number === this.loop;
     clothes.strip.hidden = false;
     this.enter("running");
     for (const [i, scale] of SCALES.entries()) {
-      const settings = { ...readSettings(model), scale };
-      const { shape } = await this.ask((engine) => engine.ask(settings));
+      const { shape } = await this.ask((engine) => engine.ask({ ...settings, scale }));
       for (let done = false; !done; ) {
         await visible(clothes.say);
+        if (!goesOn()) return; // else this would take a step of the next chain
         const told = await this.ask((engine) => engine.ask({ do: "next", ms: BUDGET }));
-        if (mine !== this.chain || number !== this.loop) return;
+        if (!goesOn()) return;
         done = told.done;
         const { t, data } = told.frames[told.frames.length - 1];
         paintGrid(clothes.row[i], partsOf(data, 5)[done ? 0 : 1], shape);
@@ -78,6 +80,7 @@ export class ClothesRun extends Run {
         clothes.say(`Scale ${pretty(scale)}: ${done ? "done" : `the guess at t = ${t}`}.`);
         await new Promise(requestAnimationFrame);
       }
+      if (!goesOn()) return;
     }
     this.enter("idle");
     clothes.tell(

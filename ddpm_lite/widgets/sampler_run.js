@@ -221,11 +221,12 @@ export class Run {
   }
 
   pause() {
-    if (!this.live) this.abandon(); // still loading: cancel
+    const instead = this.state === "loading" ? "Nothing was loaded." : "Stopped.";
+    if (!this.live) this.abandon(); // still loading, or comparing: cancel
     this.loop++;
     this.view.light();
     this.enter(this.live ? "paused" : "idle");
-    this.view.say(this.live ? "" : "Nothing was loaded.");
+    this.view.say(this.live ? "" : instead);
     if (this.live && this.frames.length) this.look(this.shown);
   }
 

@@ -19,7 +19,7 @@ export function stage(model, view, run, settings) {
   // At once, not when the moment is over: New noise changes a setting and then begins a chain.
   for (const name of settings) {
     model.on(`change:${name}`, () => {
-      if (!run.live) return;
+      if (!run.live && run.state !== "running") return; // a comparison runs without a live chain
       run.abandon();
       view.say("The settings changed: press the button for another chain.");
     });

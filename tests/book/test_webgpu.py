@@ -42,14 +42,50 @@ DRAW = """async ([name, how, options]) => {
   engine.stop();
   return [frames, gpu];
 }"""
+# And why each device was lost: "destroyed" where it was given back.
 BREAK = """async ([name, options, harm]) => {
+  const devices = [];
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function () {
+    devices.push(await request.call(this));
+    return devices.at(-1);
+  };
   const chain = ddpmModels[name].local({ gpu: "wait" });
   await chain.answer({ do: "begin", ...options });
   const had = !!chain.gpu;
   let frame = await chain.step();
   if (had) new Function("gpu", harm)(chain.gpu);
   while (frame.t > 0) frame = await chain.step();
-  return [had, !!chain.gpu, chain.refused, [...frame.data]];
+  const late = new Promise((go) => setTimeout(() => go({ reason: "kept" }), 5000));
+  const ends = await Promise.all(devices.map(({ lost }) => Promise.race([lost, late])));
+  const reasons = ends.map(({ reason }) => reason);
+  return [had, !!chain.gpu, chain.refused, [...frame.data], reasons];
+}"""
+
+# A chain that is ended, or whose device comes when nobody waits any more: why the device was lost.
+END = """async (when) => {
+  const request = GPUAdapter.prototype.requestDevice;
+  let give;
+  const given = new Promise((resolve) => (give = resolve));
+  GPUAdapter.prototype.requestDevice = async function () {
+    const wait = setTimeout;
+    // Ten seconds are over at once.
+    if (when === "late") globalThis.setTimeout = (then) => wait(then);
+    const device = await request.call(this);
+    await new Promise((resolve) => wait(resolve, 300));
+    globalThis.setTimeout = wait;
+    give(device);
+    return device;
+  };
+  const chain = ddpmModels.x0.local({ gpu: "wait" });
+  if (when === "joining") chain.stop();
+  await chain.joining;
+  const had = !!chain.gpu;
+  if (when === "joined") chain.stop();
+  const { lost } = await given;
+  const late = new Promise((go) => setTimeout(() => go({ reason: "kept" }), 5000));
+  const { reason } = await Promise.race([lost, late]);
+  return [had, !!chain.gpu, reason];
 }"""
 
 # Steps by the GPU in the first answer, and in those after it has joined.
@@ -157,23 +193,26 @@ def expected_end() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        ("gpu.device.destroy()", ""),
+        ("gpu.device.destroy()", "was lost"),
         ("gpu.patience = 0", "does not answer"),
         ("gpu.ready.get(2).group = gpu.device.createBindGroup({ entries: [], "
-         "layout: gpu.device.createBindGroupLayout({ entries: [] }) })", ""),
+         "layout: gpu.device.createBindGroupLayout({ entries: [] }) })", "dynamic offsets"),
         ("gpu.pipelines.norm = {}", "GPUComputePipeline"),
+        ("gpu.answers = async (asked) => asked.map(({ x }) => x.map(() => NaN))", "is no number"),
     ],
-    ids=["a lost device", "no answer", "a validation error", "an error of the program"],
+    ids=[
+        "a lost device", "no answer", "a validation error", "an error of the program", "no number",
+    ],
 )  # fmt: skip
 def test_what_fails_on_the_way_goes_on_by_the_processor(
     with_gpu: Browser, harm: str, says: str
 ) -> None:
     page = blank(with_gpu, script_of("x0"))
-    had, has, refused, data = page.evaluate(BREAK, ["x0", OPTIONS, harm])
+    had, has, refused, data, reasons = page.evaluate(BREAK, ["x0", OPTIONS, harm])
     page.close()
     assert (had, has) == (True, False)
-    assert refused
     assert says in refused
+    assert reasons == ["destroyed"]
     end = torch.tensor(data).view(5, -1)[0]
     assert (end - expected_end()).abs().max() < 1e-4
 
@@ -181,27 +220,43 @@ def test_what_fails_on_the_way_goes_on_by_the_processor(
 @pytest.mark.parametrize(
     ("right", "wrong", "says"),
     [
-        ("fn convolve(", "fn no_such_layer(", ""),
+        ("fn convolve(", "fn no_such_layer(", '"convolve"'),
         ("let mean = sum(l, v) / count;", "let mean = 0.1;", "the GPU says something else"),
+        ("unet.shift(block, told).entries()",
+         "unet.shift(block, unet.told({ ...when, t: 40 })).entries()",
+         "the GPU says something else"),
         ("const LONGEST = 2048;", "const LONGEST = 8;", "attends to 8 at most"),
-        ("const APART = 256;", "const APART = 128;", ""),
+        ("const APART = 256;", "const APART = 128;", "not 256 byte aligned"),
         ("if (adapter.info.isFallbackAdapter && !software)", "if (true)", "the GPU is a program"),
     ],
-    ids=["a shader that does not compile", "wrong numbers", "too large", "a bad offset", "refused"],
-)
+    ids=[
+        "a shader that does not compile", "wrong numbers", "right at T alone", "too large",
+        "a bad offset", "refused",
+    ],
+)  # fmt: skip
 def test_a_gpu_that_cannot_is_never_taken(
     with_gpu: Browser, right: str, wrong: str, says: str
 ) -> None:
     script = script_of("x0")
     assert script.count(right) == 1
     page = blank(with_gpu, script.replace(right, wrong))
-    had, has, refused, data = page.evaluate(BREAK, ["x0", OPTIONS, ""])
+    had, has, refused, data, reasons = page.evaluate(BREAK, ["x0", OPTIONS, ""])
     page.close()
     assert (had, has) == (False, False)
-    assert refused
     assert says in refused
+    assert reasons == ([] if says == "the GPU is a program" else ["destroyed"])
     end = torch.tensor(data).view(5, -1)[0]
     assert (end - expected_end()).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("when", ["joined", "joining", "late"])
+def test_a_device_is_given_back(with_gpu: Browser, when: str) -> None:
+    """When the chain is ended, before it has joined too, and when the device came too late."""
+    page = blank(with_gpu, script_of("x0"))
+    had, has, reason = page.evaluate(END, when)
+    page.close()
+    assert had == (when == "joined")
+    assert (has, reason) == (False, "destroyed")
 
 
 def test_a_program_is_not_taken_unasked(with_gpu: Browser) -> None:
@@ -214,12 +269,29 @@ def test_a_program_is_not_taken_unasked(with_gpu: Browser) -> None:
     assert said == [False, "the GPU is a program"]
 
 
+PROGRAM = "adapter.info.isFallbackAdapter && !software"
+SLOWER = '(await first) === "late"'
+
+
+def test_a_gpu_that_is_slower_is_not_taken(with_gpu: Browser) -> None:
+    """As a program is, where it does not say so; the chain under way is drawn by the processor."""
+    script = script_of("x0")
+    assert script.count(PROGRAM) == 1
+    page = blank(with_gpu, script.replace(PROGRAM, "false"))
+    before, after, refused, data = page.evaluate(JOIN, ["x0", OPTIONS])
+    page.close()
+    assert (before, after, refused) == (0, 0, "the GPU is slower")
+    end = torch.tensor(data).view(5, -1)[0]
+    assert (end - expected_end()).abs().max() < 1e-4
+
+
 def test_a_chain_begins_without_it_and_goes_on_with_it(with_gpu: Browser) -> None:
     """As on a reader's page: nothing waits, and the numbers are the same."""
-    right = "adapter.info.isFallbackAdapter && !software"
     script = script_of("x0")
-    assert script.count(right) == 1
-    page = blank(with_gpu, script.replace(right, "false"))
+    for right in (PROGRAM, SLOWER):
+        assert script.count(right) == 1
+        script = script.replace(right, "false")
+    page = blank(with_gpu, script)
     before, after, refused, data = page.evaluate(JOIN, ["x0", OPTIONS])
     page.close()
     assert (before, after, refused) == (0, 4, "")

@@ -566,7 +566,7 @@ def test_the_landing_page_says_what_goes_wrong(server: str, bare: Page) -> None:
     until(bare, "The model could not be loaded.", ".quiet-sampler [role=status]")
     bare.unroute("**/models/*")
     bare.locator(".quiet-sampler button").click()
-    until(bare, "Step t = ", ".quiet-sampler [role=status]")
+    until(bare, "Step t = ", ".quiet-sampler button + span")
     bare.get_by_role("button", name="Stop").click()
     until(bare, "Stopped.", ".quiet-sampler [role=status]")
 

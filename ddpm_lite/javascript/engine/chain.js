@@ -128,32 +128,63 @@ export class Chain {
     /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
     this.gpu = undefined; // until it has joined, and again once it has failed
     this.refused = ""; // why there is none
+    this.stopped = false;
+    /** @type {Promise<unknown> | undefined} */
+    this.trying = undefined; // a GPU is being timed
     this.joining = gpu && globalThis.navigator?.gpu ? this.join(gpu === "wait") : undefined;
     this.waits = gpu === "wait";
   }
 
-  /** Take a GPU where there is one, once it has said what the processor says. Nothing waits for it.
+  /** Take a GPU where there is one, once it has said what the processor says, as fast.
    * @param {boolean} software
    */
   async join(software) {
+    /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
+    let gpu;
     try {
-      const gpu = await onGPU(this.unet, software);
-      const xt = normals(
-        1,
-        this.shape.reduce((a, b) => a * b),
-      );
-      const label = this.classes ? 0 : undefined;
-      const [asked] = this.questions(xt, this.alphaBar.length - 1, label, null);
-      const [said] = await gpu.answers([asked]);
+      gpu = await onGPU(this.unet, software);
+      await this.try(gpu, software);
+      if (this.stopped) gpu.stop();
+      else this.gpu = gpu;
+    } catch (error) {
+      gpu?.stop();
+      this.refused = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Hold what a GPU says of one image, at T and half way, to what the processor says. Its second answer,
+   * for which all is ready, may not take longer than the processor's, unless it is known to be slow.
+   * @type {(gpu: Awaited<ReturnType<typeof onGPU>>, slow: boolean) => Promise<void>}
+   */
+  async try(gpu, slow) {
+    const T = this.alphaBar.length - 1;
+    const n = this.shape.reduce((a, b) => a * b);
+    for (const t of [T, Math.ceil(T / 2)]) {
+      const [asked] = this.questions(normals(1, n), t, this.classes ? 0 : undefined, null);
+      const start = performance.now();
       const known = this.asked(asked);
+      const own = performance.now() - start;
+      const asking = gpu.answers([asked]);
+      if (t < T && !slow) {
+        /** @type {Promise<"late">} */
+        const late = new Promise((resolve) => setTimeout(() => resolve("late"), own));
+        const first = Promise.race([asking, late]);
+        this.trying = first.catch(() => {}); // what is wrong is thrown here
+        if ((await first) === "late") throw new Error("the GPU is slower");
+      }
+      const [said] = await asking;
       const size = known.reduce((most, v) => Math.max(most, Math.abs(v)), 1);
       if (!said.every((v, i) => Math.abs(v - known[i]) < TOLERANCE * size)) {
         throw new Error("the GPU says something else");
       }
-      this.gpu = gpu;
-    } catch (error) {
-      this.refused = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Give back the GPU, or let none join any more. */
+  stop() {
+    this.stopped = true;
+    this.gpu?.stop();
+    this.gpu = undefined;
   }
 
   /** @type {(message: Begin | Next) => Promise<Begun | Advanced>} */
@@ -285,9 +316,14 @@ export class Chain {
    * @type {(asked: Asked[]) => Promise<Float64Array[]>}
    */
   async answers(asked) {
+    await this.trying; // a step meanwhile would be time that the GPU is charged with
+    const { gpu } = this;
     try {
-      if (this.gpu) return await this.gpu.answers(asked);
+      const said = await gpu?.answers(asked);
+      if (said?.every((one) => one.every(Number.isFinite))) return said;
+      if (said) throw new Error("the GPU says what is no number");
     } catch (error) {
+      gpu?.stop();
       this.gpu = undefined;
       this.refused = error instanceof Error ? error.message : String(error);
     }

@@ -52,12 +52,18 @@ export function listen(chain) {
 /** @type {(model: Stored, how?: How) => Engine} */
 function onPage(model, how) {
   const chain = new Chain(model, how);
+  /** @type {Promise<unknown>} */
+  let turn = Promise.resolve(); // one after the other, as in a worker
   /** @param {Begin | Next} message */
-  const ask = async (message) => {
-    await new Promise((resolve) => setTimeout(resolve)); // let the page draw first
-    return chain.answer(message);
+  const ask = (message) => {
+    const asked = turn.then(async () => {
+      await new Promise((resolve) => setTimeout(resolve)); // let the page draw first
+      return chain.answer(message);
+    });
+    turn = asked.catch(() => {}); // whoever asked is told
+    return asked;
   };
-  return { where: "page", ask: /** @type {Ask} */ (ask), stop() {} };
+  return { where: "page", ask: /** @type {Ask} */ (ask), stop: () => chain.stop() };
 }
 
 /** Make a model known to the page as ddpmModels[name].

@@ -154,6 +154,11 @@ export class OnGPU {
     this.one = 0; // bytes between the layers of one picture, once they are known
   }
 
+  /** Give back the device, and all that is on it. */
+  stop() {
+    this.device.destroy();
+  }
+
   /** What is needed to run a plan, on the device.
    * @type {(plan: Plan) => { plan: Plan, group: GPUBindGroup, between: GPUBuffer, back: GPUBuffer }}
    */
@@ -274,10 +279,24 @@ export async function onGPU(unet, software) {
   const adapter = await inTime(navigator.gpu.requestAdapter());
   if (!adapter) throw new Error("there is no GPU");
   if (adapter.info.isFallbackAdapter && !software) throw new Error("the GPU is a program");
-  const device = await inTime(adapter.requestDevice());
-  device.pushErrorScope("validation"); // what is wrong with the shaders, the pipelines say
+  const requested = adapter.requestDevice();
+  const device = await inTime(requested).catch((error) => {
+    requested.then((late) => late.destroy()).catch(() => {}); // none came: nothing to destroy
+    throw error;
+  });
+  try {
+    return await onDevice(unet, device, software);
+  } catch (error) {
+    device.destroy();
+    throw error;
+  }
+}
+
+/** @type {(unet: UNet, device: GPUDevice, software: boolean) => Promise<OnGPU>} */
+async function onDevice(unet, device, software) {
+  device.pushErrorScope("validation");
   const module = device.createShaderModule({ code: SHADERS });
-  device.popErrorScope();
+  device.popErrorScope().catch(() => {}); // what is wrong with the shaders, the pipelines say
   const visibility = COMPUTE;
   const layout = device.createBindGroupLayout({
     entries: [

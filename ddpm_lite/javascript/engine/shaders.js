@@ -100,7 +100,7 @@ fn norm(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) l: u3
     let own = w[p.w + c];
     for (var i = l; i < N; i += 64u) {
       let h = (a[first + i] - mean) * scale * own.x + own.y;
-      a[there + i] = select(h, h / (1.0 + exp(-h)), p.act == 1u);
+      a[there + i] = select(h, h / (1.0 + exp(min(-h, 80.0))), p.act == 1u);
     }
   }
 }
