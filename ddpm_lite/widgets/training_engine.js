@@ -1,7 +1,5 @@
 // Who answers the widget's questions: a worker of its own, and in a notebook the kernel trains.
 
-import { newWorker } from "../javascript/workers.js";
-
 /** @import { Model } from "../javascript/model.js" */
 /** @import { Question } from "../javascript/points/worker.js" */
 /** @import { Traits } from "./training_controls.js" */
@@ -26,8 +24,10 @@ function inTurn(answer) {
  * @type {(program: string) => Promise<Engine>}
  */
 async function inBrowser(program) {
+  /** @param {string} text */
+  const address = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   try {
-    const worker = newWorker(`(${program})().listen();`);
+    const worker = new Worker(address(`(${program})().listen();`));
     const ask = inTurn((question) => {
       return new Promise((resolve, reject) => {
         worker.onmessage = ({ data }) =>
@@ -38,9 +38,7 @@ async function inBrowser(program) {
     });
     return { ask, stop: () => worker.terminate(), place: "in your browser" };
   } catch {
-    const text = `export default ${program}`;
-    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    const { default: make } = await import(url).finally(() => URL.revokeObjectURL(url));
+    const { default: make } = await import(address(`export default ${program}`));
     const answer = make().answerer();
     const ask = inTurn(async (question) => {
       await new Promise((resolve) => setTimeout(resolve)); // let the page draw first

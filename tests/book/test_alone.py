@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from ddpm_lite.javascript import as_module
-from ddpm_lite.widgets import Clothes, Training
+from ddpm_lite.widgets import Clothes
 
 from .test_webgpu import blank, script_of
 
@@ -209,15 +208,6 @@ DRAWS = """async () => {
   stop();
   return [where, frames.length, made, gone];
 }"""
-TRAINS = """async ([text, program, worker]) => {
-  const url = `data:text/javascript,${encodeURIComponent(text)}`;
-  const { startEngine } = await import(url);
-  if (!worker) window.Worker = undefined;
-  const { ask, stop, place } = await startEngine({ get: () => program, assets: "here" });
-  const fault = await ask({ do: "nothing" }).catch(String);
-  stop();
-  return [place, fault, made, gone];
-}"""
 
 
 def test_the_address_of_an_engine_is_given_back(browser: Browser) -> None:
@@ -226,17 +216,4 @@ def test_the_address_of_an_engine_is_given_back(browser: Browser) -> None:
     where, frames, made, gone = page.evaluate(DRAWS)
     page.close()
     assert (where, frames, len(made)) == ("worker", 1, 1)
-    assert gone == made
-
-
-@pytest.mark.parametrize("worker", [True, False], ids=["a worker", "the page"])
-def test_the_address_of_the_training_is_given_back(browser: Browser, worker: bool) -> None:
-    page = blank(browser, "")
-    page.evaluate(COUNTED)
-    text = as_module(ROOT / "ddpm_lite" / "widgets" / "training_engine.js")
-    place, fault, made, gone = page.evaluate(TRAINS, [text, Training()._engine, worker])
-    page.close()
-    assert ("without a worker" in place) != worker
-    assert "measure" in fault
-    assert len(made) == (1 if worker else 2)  # one for the worker that there is not
     assert gone == made
