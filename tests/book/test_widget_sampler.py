@@ -446,7 +446,8 @@ def test_without_a_worker_it_runs_on_the_page_and_says_so(
 def test_a_worker_that_breaks_is_said(server: str, bare: Page) -> None:
     bare.add_init_script(
         """window.Worker = class { postMessage() {
-        setTimeout(() => this.onerror?.({ message: "no room for a worker" })); } terminate() {} }"""
+        setTimeout(() => this.onerror?.({ message: "no room for a worker" })); }
+        addEventListener() {} terminate() {} }"""
     )
     opened(bare, server)
     ours(bare).locator(".ddpm-play").click()
@@ -456,7 +457,9 @@ def test_a_worker_that_breaks_is_said(server: str, bare: Page) -> None:
 
 
 def test_a_worker_that_says_nothing_is_given_up(server: str, bare: Page) -> None:
-    bare.add_init_script("window.Worker = class { postMessage() {} terminate() {} }")
+    bare.add_init_script(
+        "window.Worker = class { postMessage() {} addEventListener() {} terminate() {} }"
+    )
     bare.clock.install()
     opened(bare, server)
     ours(bare).locator(".ddpm-play").click()
