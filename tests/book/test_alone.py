@@ -80,10 +80,10 @@ def until(page: Page, text: str) -> None:
 
 
 def compare_until_drawing(page: Page) -> None:
-    """Compare, and hold the first picture."""
+    """Compare, and hold the first picture; what waits in frames would be held too."""
     page.evaluate("held = []")
     page.get_by_role("button", name="Compare").click()
-    page.wait_for_function("held.length >= 1")
+    page.wait_for_function("held.length >= 1", polling=50)
 
 
 def test_a_comparison_is_of_one_setting(alone: Page) -> None:
@@ -107,7 +107,7 @@ def test_a_comparison_takes_no_step_of_the_next_chain(alone: Page) -> None:
     """New noise, pressed while the comparison waits for its picture to be shown."""
     compare_until_drawing(alone)
     alone.get_by_role("button", name="New noise").click()
-    alone.wait_for_function("held.length >= 2")
+    alone.wait_for_function("held.length >= 2", polling=50)
     alone.evaluate("release()")
     until(alone, "Done: 1 image in 2 steps here")
     assert alone.evaluate("asked.map((m) => m.do)") == ["begin", "next", "begin", *["next"] * 3]
