@@ -128,7 +128,8 @@ function playButton(advance) {
   };
   /** @param {number} now */
   const tick = (now) => {
-    const more = advance(Math.max(0, now - last) / 1000); // a frame may be dated before the click
+    // A frame may be dated before the click, or come late: a page that was away goes on from there.
+    const more = advance(Math.min(Math.max(0, now - last), 250) / 1000);
     last = now;
     if (more) frame = requestAnimationFrame(tick);
     else stop();

@@ -26,6 +26,8 @@ FLAGS = [
     "--disable-component-update",
 ]
 
+PATIENCE = 120_000  # ms; where all cores are busy, frames may stay away for more than half a minute
+
 
 @pytest.fixture(scope="session")
 def site() -> Path:
@@ -82,11 +84,20 @@ def visit(browser: Browser) -> Iterator[Open]:
     faults: list[str] = []
     contexts = []
 
-    def open_page(url: str, width: int = 1280, scheme: Any = "light", **options: Any) -> Page:
+    def open_page(
+        url: str,
+        width: int = 1280,
+        scheme: Any = "light",
+        mathematics: bool = True,
+        **options: Any,
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, **options
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        if not mathematics:  # typesetting a chapter is half of what opening it costs
+            context.route("**/mathjax/**", lambda r: r.fulfill(content_type="text/javascript"))
         page = context.new_page()
         own = ("file:", "data:", "blob:", "http://127.0.0.1:")
         page.on("request", lambda r: r.url.startswith(own) or faults.append(f"asked for {r.url}"))
@@ -118,6 +129,6 @@ def visit(browser: Browser) -> Iterator[Open]:
 @pytest.fixture
 def view(request: pytest.FixtureRequest, server: str, visit: Open) -> Page:
     """The PAGE of the module, once its first widget runs; test_pages.py opens it as a file too."""
-    page = visit(f"{server}/{request.module.PAGE}")
+    page = visit(f"{server}/{request.module.PAGE}", mathematics=False)
     page.wait_for_selector(".widget-host[data-ready]")
     return page
