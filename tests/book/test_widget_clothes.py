@@ -219,14 +219,15 @@ def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:
     assert (pictures[3] - grey(last)).abs().max() <= 1
 
 
-# --- the landing page ----------------------------------------------------------------------------
+# --- pages that bring it when asked ---------------------------------------------------------------
 
 LANDING = "book/intro.html"
 
 
-def test_the_landing_page_has_it_when_asked(base: str, visit: Open) -> None:
+@pytest.mark.parametrize("where", [LANDING, "book/09-sampling.html"])
+def test_a_page_has_it_when_asked(where: str, base: str, visit: Open) -> None:
     """One button; until it is pressed nothing of the widget or its network is there."""
-    page = visit(f"{base}/{LANDING}")
+    page = visit(f"{base}/{where}", mathematics=False)
     page.wait_for_selector(".quiet-widget button")
     assert not page.evaluate("'ddpmQuiet' in window || 'ddpmModels' in window")
     assert page.locator(".ddpm-clothes").count() == 0
