@@ -18,7 +18,7 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 SHAPES = OPTIONS | {"rules": {rule: {"enabled": False} for rule in COLOURS}}
 # A page of code has some thousand coloured words and about fifty colours. Asking for the contrast
 # of each word takes a minute, of two for each look, seconds.
-LOOKS = """() => {
+LOOKS = """(within) => {
   const count = new Map();
   const ground = (e) => {
     for (; e; e = e.parentElement) {
@@ -27,7 +27,8 @@ LOOKS = """() => {
       if (!clear) return s.backgroundColor + s.backgroundImage;
     }
   };
-  for (const e of document.body.querySelectorAll("*")) {
+  for (const e of document.querySelectorAll("[data-look]")) delete e.dataset.look;
+  for (const e of document.querySelectorAll(`${within} *`)) {
     const says = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
     if (!says || !e.checkVisibility({ visibilityProperty: true })) continue;
     const s = getComputedStyle(e);
@@ -41,9 +42,9 @@ LOOKS = """() => {
 }"""
 
 
-def colours(view: Page) -> list[dict[str, Any]]:
-    """What axe says of the contrast of each look that the text of a page has."""
-    assert view.evaluate(LOOKS) > 3
+def colours(view: Page, within: str = "body") -> list[dict[str, Any]]:
+    """What axe says of the contrast of each look that the text of a page, or a part of it, has."""
+    assert view.evaluate(LOOKS, within) > 3
     where: Any = {"include": [["[data-look]"]]}
     return Axe().run(view, where, OPTIONS | {"runOnly": COLOURS}).response["violations"]
 

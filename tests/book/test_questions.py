@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page
 from tests.asked import NAMES, NEARLY, QUESTIONS, Choice, Numeric
 
 from .conftest import HTML, Open
-from .test_access import OPTIONS, told
+from .test_access import SHAPES, colours, told
 
 PAGES = {n: f"book/{stem}.html" for n, stem in NAMES.items()}
 FIRST, SECOND = PAGES[1], PAGES[2]
@@ -55,8 +55,8 @@ def put_in_order(root: Locator, order: tuple[int, ...]) -> None:
     for place, line in enumerate(order):
         up = root.locator(f"li[data-line='{line}'] button[data-move='-1']")
         while root.locator("li[data-line]").nth(place).get_attribute("data-line") != str(line):
-            up.click()
-            assert up.evaluate("e => e === document.activeElement"), "the focus stays"
+            stays = "e => { e.focus(); e.click(); return e === document.activeElement; }"
+            assert up.evaluate(stays), "the focus stays"
 
 
 def answer(root: Locator, question: Any, given: Any) -> None:
@@ -111,8 +111,10 @@ def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> 
         view.emulate_media(color_scheme=scheme)
         view.wait_for_selector(f"html[data-theme={scheme}]")
         view.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
-        found = Axe().run(view, context=".question", options=OPTIONS).response["violations"]
+        found = colours(view, ".question")
         assert not found, "\n".join(map(told, found))
+    found = Axe().run(view, context=".question", options=SHAPES).response["violations"]
+    assert not found, "\n".join(map(told, found))
 
 
 def test_by_keyboard_alone(base: str, visit: Open) -> None:
