@@ -26,7 +26,9 @@ from ddpm_lite import (
     linear_schedule,
 )
 from ddpm_lite.javascript import as_module
-from ddpm_lite.widgets import Flow, flow
+from ddpm_lite.widgets import Flow, flow, noise
+from ddpm_lite.widgets import points as widget_points
+from ddpm_lite.widgets.noise import uniforms
 from ddpm_lite.widgets.points import PEN
 
 WIDGET = Path(flow.__file__).with_name("flow.js")
@@ -363,6 +365,29 @@ def test_a_track_is_straight_between_its_stops_and_ends_where_it_ends() -> None:
     for s, z in zip(track.s, track.z, strict=True):
         assert_close(track.at(float(s)), z)
     assert_close(track.at(0.6), 0.4 * track.z[1] + 0.6 * track.z[2])
+
+
+def test_the_sde_s_noise_is_none_that_the_pairs_were_drawn_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each number is made from a state of its generator, and no state serves both."""
+    served: list[set[int]] = []
+
+    def kept(seed: int, n: int) -> np.ndarray:
+        served.append({(seed + i * 0x6D2B79F5) % 2**32 for i in range(1, n + 1)})
+        return uniforms(seed, n)
+
+    for module in (noise, widget_points):
+        monkeypatch.setattr(module, "uniforms", kept)
+    flow._sde.cache_clear()
+    widget = Flow(seed=7)
+    assert len(widget.pairs[0]) == 12
+    of_pairs = len(served)
+    assert len(widget.sde.s) == 1001
+    assert served[of_pairs : 2 * of_pairs] == served[:of_pairs]  # it draws the pairs once more
+    each = served[of_pairs:]
+    assert len(each) - of_pairs >= 999
+    assert len(set.union(*each)) == sum(map(len, each))
 
 
 def test_settings_that_are_shared_give_the_same_start() -> None:

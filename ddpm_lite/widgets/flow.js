@@ -42,6 +42,7 @@ const [T, COUNT, FINE, MOST] = [1000, 12, 1000, 64]; // steps, walkers, exact st
 const [LIMIT, SIDE] = [2.5, 31]; // how far the squares reach, and their grid
 const [SMOOTH, JAGGED] = [50, 120]; // stops of a trail that are drawn, at most
 const SECONDS = 6; // that Play takes from t = T to 0
+const SDE = 0xc2b2ae35; // is added to the seed for its noise, which is none of the pairs
 const SLICE = 12; // milliseconds of a frame for what takes many frames
 const FIELD = "The way back at <i>t</i>, and a solver";
 const SOLVERS = { ddim, heun, dpm_solver: dpmSolver };
@@ -108,7 +109,7 @@ export function solved(drawing, s, start, solver, steps) {
  */
 export function reverseSde(drawing, s, start, seed) {
   return onLine(
-    ddpm((xt, t) => drawing.x0(xt, s.alphaBar[t]), s, start, seed, T),
+    ddpm((xt, t) => drawing.x0(xt, s.alphaBar[t]), s, start, (seed + SDE) >>> 0, T),
     s,
   );
 }
