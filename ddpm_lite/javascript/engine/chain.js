@@ -2,7 +2,6 @@
 
 import { guided, learnedVariance, mixed, toEps, toX0 } from "../answers.js";
 import {
-  clamp,
   ddimStep,
   ddpmStep,
   epsFrom,
@@ -11,6 +10,7 @@ import {
   qSample,
   spacedTimes,
 } from "../mathematics.js";
+import { clamp } from "../numbers.js";
 import { eager } from "./eager.js";
 import { onGPU } from "./gpu.js";
 import { Kernel } from "./kernel.js";
