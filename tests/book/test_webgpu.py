@@ -259,7 +259,8 @@ NEVER = """async (options) => {
   for (const lost of [false, true, true, true, true]) {
     await chain.joining;
     chain.lost = lost;
-    await chain.answer({ do: "begin", ...options });
+    const begin = () => chain.answer({ do: "begin", ...options });
+    await Promise.all([begin(), begin()]);
     counts.push(asked);
   }
   return counts;
@@ -267,7 +268,7 @@ NEVER = """async (options) => {
 
 
 def test_a_gpu_is_not_asked_for_for_ever(with_gpu: Browser) -> None:
-    """Nor by the next chain where it was refused, and none was lost."""
+    """Nor twice at a time, nor by the next chain where it was refused and none was lost."""
     page = blank(with_gpu, script_of("x0"))
     counts = page.evaluate(NEVER, OPTIONS)
     page.close()

@@ -144,7 +144,8 @@ export class Chain {
   async join() {
     /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
     let gpu;
-    [this.gpu, this.refused] = [undefined, ""];
+    const before = this.lost; // and false meanwhile, so that no chain asks for a second
+    [this.gpu, this.lost, this.refused] = [undefined, false, ""];
     try {
       gpu = await onGPU(this.unet, this.waits);
       gpu.device.lost.then(({ reason }) => {
@@ -152,9 +153,10 @@ export class Chain {
       });
       await this.try(gpu, this.waits);
       if (this.stopped) gpu.stop();
-      else [this.gpu, this.lost] = [gpu, false];
+      else this.gpu = gpu;
     } catch (error) {
       gpu?.stop();
+      this.lost ||= before;
       this.refused = error instanceof Error ? error.message : String(error);
     }
   }
