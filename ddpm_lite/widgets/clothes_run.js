@@ -59,6 +59,7 @@ export class ClothesRun extends Run {
   /** @param {number} mine */
   async atEach(mine) {
     const { clothes, model } = this;
+    model.save_changes();
     const settings = readSettings(model); // once: the four begin alike
     const name = clothes.names[model.get("label") ?? 0];
     const number = ++this.loop;

@@ -3,8 +3,9 @@
 import { chart, powerTicks, ticks } from "../javascript/chart.js";
 import { powerSlider, slider } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
-import { evenly, gaussian, paperSchedule, posteriorAt, sum } from "../javascript/mathematics.js";
+import { gaussian, paperSchedule, posteriorAt } from "../javascript/mathematics.js";
 import { bind, follow, save } from "../javascript/model.js";
+import { evenly, sum } from "../javascript/numbers.js";
 
 /** @import { Chart } from "../javascript/chart.js" */
 /** @import { Model, Place } from "../javascript/model.js" */

@@ -5,8 +5,9 @@ import { newCanvas, paint } from "../javascript/canvas.js";
 import { alongT, chart, powerTicks } from "../javascript/chart.js";
 import { choice, noiseButton, slider } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
-import { epsFrom, normals, paperSchedule, qSample, sum } from "../javascript/mathematics.js";
+import { epsFrom, normals, paperSchedule, qSample } from "../javascript/mathematics.js";
 import { bind, follow } from "../javascript/model.js";
+import { sum } from "../javascript/numbers.js";
 
 /** @import { Schedule } from "../javascript/mathematics.js" */
 /** @import { Model, Place } from "../javascript/model.js" */

@@ -4,8 +4,9 @@ import { legend } from "../javascript/chart.js";
 import { choice, newId, noiseButton, playTrait, slider } from "../javascript/controls.js";
 import { box, describe, el, pretty, wording } from "../javascript/elements.js";
 import { keptAt, lineSchedule, placeOf, toLine } from "../javascript/line.js";
-import { clamp, schedule } from "../javascript/mathematics.js";
+import { schedule } from "../javascript/mathematics.js";
 import { bind, follow } from "../javascript/model.js";
+import { clamp } from "../javascript/numbers.js";
 import { plane } from "../javascript/plane.js";
 import { ddim, ddpm, dpmSolver, heun } from "../javascript/points/chains.js";
 import { Drawing, draw } from "../javascript/points/drawing.js";
@@ -13,12 +14,16 @@ import { Drawing, draw } from "../javascript/points/drawing.js";
 /** @import { Control } from "../javascript/controls.js" */
 /** @import { Schedule } from "../javascript/mathematics.js" */
 /** @import { Model, Place } from "../javascript/model.js" */
-/** @import { Kept, Path } from "../javascript/points/chains.js" */
+/** @import { Kept, Way } from "../javascript/points/chains.js" */
 
 /** @typedef {"ddim" | "heun" | "dpm_solver"} Solver */
 
+/** @typedef {{ s: number, z: Float64Array }} Stop */
 /** Points on their way from noise to data, as points of the line, at falling places s.
- * @typedef {{ s: number, z: Float64Array }[]} Track
+ * @typedef {Stop[]} Track
+ */
+/** A track stop by stop, each computed when it is asked for.
+ * @typedef {Generator<Stop, void, void>} Stops
  */
 
 /**
@@ -38,6 +43,8 @@ const [T, COUNT, FINE, MOST] = [1000, 12, 1000, 64]; // steps, walkers, exact st
 const [LIMIT, SIDE] = [2.5, 31]; // how far the squares reach, and their grid
 const [SMOOTH, JAGGED] = [50, 120]; // stops of a trail that are drawn, at most
 const SECONDS = 6; // that Play takes from t = T to 0
+const SDE = 0xc2b2ae35; // is added to the seed for its noise, which is none of the pairs
+const SLICE = 12; // milliseconds of a frame for what takes many frames
 const FIELD = "The way back at <i>t</i>, and a solver";
 const SOLVERS = { ddim, heun, dpm_solver: dpmSolver };
 /** @type {Record<Solver, string>} */
@@ -56,10 +63,10 @@ export function budget(solver, calls) {
 }
 
 /** Stops in x_t as stops on the line.
- * @type {(path: Path, s: Kept) => Track}
+ * @type {(way: Way, s: Kept) => Stops}
  */
-function trackOf(path, { alphaBar }) {
-  return path.map(({ t, x }) => ({ s: placeOf(alphaBar[t]), z: toLine(x, alphaBar[t]) }));
+function* onLine(way, { alphaBar }) {
+  for (const { t, x } of way) yield { s: placeOf(alphaBar[t]), z: toLine(x, alphaBar[t]) };
 }
 
 /** Where the points are at s: straight from stop to stop, as a solver's step is. Twin: Track.at.
@@ -75,35 +82,35 @@ export function at(track, s) {
 
 /** The flow from x_T, on steps of its own: even along the line, from where this x_T lies.
  * Twin: Flow.exact.
- * @type {(drawing: Drawing, s: Schedule, start: Float64Array) => Track}
+ * @type {(drawing: Drawing, s: Schedule, start: Float64Array) => Stops}
  */
 export function exactFlow(drawing, { alphaBar }, start) {
   const last = placeOf(alphaBar[T]);
   const fine = {
     alphaBar: Float64Array.from({ length: FINE + 1 }, (_, i) => keptAt((last * i) / FINE)),
   };
-  return trackOf(
+  return onLine(
     heun((xt, i) => drawing.x0(xt, fine.alphaBar[i]), fine, start, FINE),
     fine,
   );
 }
 
 /** A solver's stops. Twin: Flow.solved.
- * @type {(drawing: Drawing, s: Schedule, start: Float64Array, solver: Solver, steps: number) => Track}
+ * @type {(drawing: Drawing, s: Schedule, start: Float64Array, solver: Solver, steps: number) => Stops}
  */
 export function solved(drawing, s, start, solver, steps) {
-  return trackOf(
+  return onLine(
     SOLVERS[solver]((xt, t) => drawing.x0(xt, s.alphaBar[t]), s, start, steps),
     s,
   );
 }
 
 /** Algorithm 2 from the same noise, each step kept. Twin: Flow.sde.
- * @type {(drawing: Drawing, s: Schedule, start: Float64Array, seed: number) => Track}
+ * @type {(drawing: Drawing, s: Schedule, start: Float64Array, seed: number) => Stops}
  */
 export function reverseSde(drawing, s, start, seed) {
-  return trackOf(
-    ddpm((xt, t) => drawing.x0(xt, s.alphaBar[t]), s, start, seed, T),
+  return onLine(
+    ddpm((xt, t) => drawing.x0(xt, s.alphaBar[t]), s, start, (seed + SDE) >>> 0, T),
     s,
   );
 }
@@ -253,15 +260,41 @@ function newControls(model) {
 
 // --- the widget ---------------------------------------------------------------------------------
 
-/** What is computed, each part when what it depends on has changed.
- * @param {Model<Traits>} model
+/** A track of many stops, as far as it has been walked. */
+class Walk {
+  /** @param {Iterable<Stop>} stops */
+  constructor(stops) {
+    this.stops = stops[Symbol.iterator]();
+    /** @type {Track} */
+    this.behind = [];
+    this.ended = false;
+  }
+
+  /** The whole of it, or nothing yet. */
+  get track() {
+    return this.ended ? this.behind : [];
+  }
+
+  /** Walk on until then. @param {number} time */
+  until(time) {
+    while (!this.ended && performance.now() < time) {
+      const { value } = this.stops.next();
+      if (value) this.behind.push(value);
+      else this.ended = true;
+    }
+  }
+}
+
+/** What is computed, each part when what it depends on has changed: what takes few calls at once, and
+ * what takes a thousand steps only where it is shown, in slices.
+ * @param {{ get: <Name extends keyof Traits>(name: Name) => Traits[Name] }} model
  */
-function newFlow(model) {
+export function newFlow(model) {
   const flow = {
     drawing: new Drawing([], 0),
     chain: lineSchedule(T),
-    exact: /** @type {Track} */ ([]),
-    sde: /** @type {Track} */ ([]),
+    exact: new Walk([]),
+    sde: new Walk([]),
     lines: /** @type {Track} */ ([]),
     solver: /** @type {Track} */ ([]),
     start: /** @type {Float64Array} */ (new Float64Array()),
@@ -271,8 +304,8 @@ function newFlow(model) {
       flow.chain = model.get("kind") === "line" ? lineSchedule(T) : schedule("cosine", T, 0, 0);
       const { x0, eps } = draw(flow.drawing, flow.chain, { batch: COUNT, seed }, 0);
       flow.start = eps;
-      flow.exact = exactFlow(flow.drawing, flow.chain, eps);
-      flow.sde = reverseSde(flow.drawing, flow.chain, eps, seed);
+      flow.exact = new Walk(exactFlow(flow.drawing, flow.chain, eps));
+      flow.sde = new Walk(reverseSde(flow.drawing, flow.chain, eps, seed));
       flow.lines = [
         { s: 1, z: eps },
         { s: 0, z: x0 },
@@ -281,7 +314,18 @@ function newFlow(model) {
     solve() {
       const name = model.get("solver");
       const { steps } = budget(name, model.get("calls"));
-      flow.solver = solved(flow.drawing, flow.chain, flow.start, name, steps);
+      flow.solver = [...solved(flow.drawing, flow.chain, flow.start, name, steps)];
+    },
+    /** Of what is shown, the walk that comes next. */
+    next() {
+      const shown = model.get("lines") ? [flow.exact] : [flow.exact, flow.sde];
+      return shown.find((walk) => !walk.ended);
+    },
+    /** A slice of it; true where it has come to its end. */
+    walkOn() {
+      const walk = flow.next();
+      walk?.until(performance.now() + SLICE);
+      return walk?.ended ?? false;
     },
   };
   return flow;
@@ -290,18 +334,22 @@ function newFlow(model) {
 /** @type {(model: Model<Traits>, flow: ReturnType<typeof newFlow>, s: number) => string} */
 function wordsFor(model, flow, s) {
   const [name, t] = [model.get("solver"), model.get("t")];
+  const where = `At t = ${t} of ${T}, s = ${pretty(s)}.`;
+  const [exact, sde] = [flow.exact.track, flow.sde.track];
+  if (!exact.length) return `${where} The exact flow is being computed.`;
   const { steps, used } = budget(name, model.get("calls"));
   /** @param {Track} track */
   const end = (track) => track[track.length - 1].z;
-  const off = apart(end(flow.solver), end(flow.exact));
+  const off = apart(end(flow.solver), end(exact));
   /** @param {number[]} all */
   const mean = (all) => pretty(all.reduce((sum, v) => sum + v, 0) / all.length);
   /** @type {(n: number, of: string) => string} */
   const count = (n, of) => `${n} ${of}${n === 1 ? "" : "s"}`;
-  const shown = model.get("lines")
-    ? ""
-    : ` The SDE ends ${mean(apart(end(flow.sde), end(flow.exact)))} from them.`;
-  return `At t = ${t} of ${T}, s = ${pretty(s)}. With ${count(used, "call")} in ${count(steps, "step")}, ${NAMES[name]} ends ${mean(off)} from the exact flow’s ends in the mean, ${pretty(Math.max(...off))} at most.${shown}`;
+  const far = sde.length
+    ? `ends ${mean(apart(end(sde), end(exact)))} from them`
+    : "is being computed";
+  const other = model.get("lines") ? "" : ` The SDE ${far}.`;
+  return `${where} With ${count(used, "call")} in ${count(steps, "step")}, ${NAMES[name]} ends ${mean(off)} from the exact flow’s ends in the mean, ${pretty(Math.max(...off))} at most.${other}`;
 }
 
 /** @param {Place<Traits>} place */
@@ -321,10 +369,10 @@ function render({ model, el: root }) {
 
   function show() {
     const s = placeOf(flow.chain.alphaBar[model.get("t")]);
-    for (const walk of view.exact) walk(flow.exact, s);
+    for (const walk of view.exact) walk(flow.exact.track, s);
     view.solver(flow.solver, s);
     const straight = model.get("lines");
-    view.sde(straight ? [] : flow.sde, s);
+    view.sde(straight ? [] : flow.sde.track, s);
     view.lines(straight ? flow.lines : [], s);
     const words = wordsFor(model, flow, s);
     say(words);
@@ -339,6 +387,22 @@ function render({ model, el: root }) {
     describe(view.two, `${twelve}, on the exact flow ${other}, at s = ${pretty(s)}.`);
   }
 
+  let frame = 0;
+  function wake() {
+    cancelAnimationFrame(frame);
+    const more = flow.next() !== undefined;
+    if (more) frame = requestAnimationFrame(walkOn);
+    root.setAttribute("aria-busy", String(more));
+  }
+  let spoken = false; // what comes after a reader's choice is, what the page begins with is not
+  function walkOn() {
+    if (flow.walkOn()) show();
+    wake();
+    if (flow.next()) return;
+    if (spoken) root.dispatchEvent(new Event("change"));
+    spoken = true;
+  }
+
   bind(model, controls);
   follow(
     model,
@@ -351,8 +415,12 @@ function render({ model, el: root }) {
       () => view.field(wayBack(flow.drawing, flow.chain.alphaBar[model.get("t")]), SIDE),
     ],
     [["points", "kind", "seed", "solver", "calls", "lines", "t"], show],
+    [["points", "kind", "seed", "lines"], wake],
   );
-  return play.stop;
+  return () => {
+    play.stop();
+    cancelAnimationFrame(frame);
+  };
 }
 
 export default { render };

@@ -5,8 +5,9 @@ import { newCanvas, paint } from "../javascript/canvas.js";
 import { alongT, chart, powerTicks, ticks } from "../javascript/chart.js";
 import { choice, noiseButton, playTrait, powerSlider, slider } from "../javascript/controls.js";
 import { box, describe, panel, pretty, wording } from "../javascript/elements.js";
-import { clamp, evenly, gaussian, normals, qSample, schedule } from "../javascript/mathematics.js";
+import { gaussian, normals, qSample, schedule } from "../javascript/mathematics.js";
 import { bind, follow, takeTimeAlong } from "../javascript/model.js";
+import { clamp, evenly } from "../javascript/numbers.js";
 
 /** @import { Size } from "../javascript/canvas.js" */
 /** @import { Model, Place } from "../javascript/model.js" */

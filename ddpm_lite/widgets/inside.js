@@ -5,8 +5,8 @@ import { newCanvas, paint } from "../javascript/canvas.js";
 import { chart, ticks } from "../javascript/chart.js";
 import { choice, playTrait, slider } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
-import { clamp, sum } from "../javascript/mathematics.js";
 import { bind, follow, save } from "../javascript/model.js";
+import { clamp, sum } from "../javascript/numbers.js";
 
 /** @import { Model, Place } from "../javascript/model.js" */
 

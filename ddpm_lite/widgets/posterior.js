@@ -3,8 +3,9 @@
 import { chart, legend, ticks } from "../javascript/chart.js";
 import { choice, slider } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
-import { clamp, evenly, posteriorAt, schedule } from "../javascript/mathematics.js";
+import { posteriorAt, schedule } from "../javascript/mathematics.js";
 import { bind, follow, save } from "../javascript/model.js";
+import { clamp, evenly } from "../javascript/numbers.js";
 
 /** @import { Schedule } from "../javascript/mathematics.js" */
 /** @import { Model, Place } from "../javascript/model.js" */

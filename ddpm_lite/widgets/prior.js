@@ -3,8 +3,9 @@
 import { alongT, chart, powerTicks, ticks } from "../javascript/chart.js";
 import { powerSlider, slider } from "../javascript/controls.js";
 import { box, describe, panel, pretty, wording } from "../javascript/elements.js";
-import { evenly, gaussian, schedule } from "../javascript/mathematics.js";
+import { gaussian, schedule } from "../javascript/mathematics.js";
 import { bind, follow } from "../javascript/model.js";
+import { evenly } from "../javascript/numbers.js";
 
 /** @import { Place } from "../javascript/model.js" */
 

@@ -5,15 +5,14 @@ import { noiseButton, playTrait, slider } from "../javascript/controls.js";
 import { box, describe, panel, pretty, wording } from "../javascript/elements.js";
 import {
   ddpmStep,
-  evenly,
   gaussian,
   normals,
   paperSchedule,
   rescaled,
-  sum,
   x0From,
 } from "../javascript/mathematics.js";
 import { bind, follow, takeTimeAlong } from "../javascript/model.js";
+import { evenly, sum } from "../javascript/numbers.js";
 
 /** @import { Model, Place } from "../javascript/model.js" */
 

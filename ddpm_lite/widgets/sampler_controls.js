@@ -2,7 +2,7 @@
 
 import { choice, newId, slider } from "../javascript/controls.js";
 import { box, el, pretty } from "../javascript/elements.js";
-import { clamp } from "../javascript/mathematics.js";
+import { clamp } from "../javascript/numbers.js";
 
 /** @import { Control } from "../javascript/controls.js" */
 /** @import { Begin } from "../javascript/engine/chain.js" */

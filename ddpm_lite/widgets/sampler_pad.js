@@ -3,8 +3,8 @@
 import { paint } from "../javascript/canvas.js";
 import { button } from "../javascript/controls.js";
 import { box, el, panel } from "../javascript/elements.js";
-import { clamp } from "../javascript/mathematics.js";
 import { follow, save } from "../javascript/model.js";
+import { clamp } from "../javascript/numbers.js";
 
 /** @import { Model } from "../javascript/model.js" */
 /** @import { Traits } from "./sampler_controls.js" */

@@ -86,7 +86,6 @@ export class Run {
       if (mine !== this.chain) made.stop();
       else this.engine = made;
     }
-    model.save_changes();
     return mine === this.chain;
   }
 
@@ -97,10 +96,16 @@ export class Run {
     if (!(await this.load(mine))) return false;
     const { model, view } = this;
     view.light(0);
-    const settings = readSettings(model);
-    const trip = await this.ask((engine) => engine.ask(settings));
-    if (view.slow) await sleep(PACE);
-    if (mine !== this.chain) return false;
+    let [trip, begun] = [this.trip, ""];
+    // Once more where the reader has changed a setting meanwhile: what is shown is what is drawn.
+    while (begun !== JSON.stringify(readSettings(model))) {
+      const settings = readSettings(model);
+      begun = JSON.stringify(settings);
+      model.save_changes();
+      trip = await this.ask((engine) => engine.ask(settings));
+      if (view.slow) await sleep(PACE);
+      if (mine !== this.chain) return false;
+    }
     [this.trip, this.frames, this.shown, this.live] = [trip, [], 0, true];
     this.spent = { ms: 0, steps: 0, gpu: 0 };
     return true;

@@ -1,5 +1,7 @@
 // Who answers the widget's questions: a worker of its own, and in a notebook the kernel trains.
 
+import { addressOf, askWorker, newWorker } from "../javascript/workers.js";
+
 /** @import { Model } from "../javascript/model.js" */
 /** @import { Question } from "../javascript/points/worker.js" */
 /** @import { Traits } from "./training_controls.js" */
@@ -24,21 +26,13 @@ function inTurn(answer) {
  * @type {(program: string) => Promise<Engine>}
  */
 async function inBrowser(program) {
-  /** @param {string} text */
-  const address = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   try {
-    const worker = new Worker(address(`(${program})().listen();`));
-    const ask = inTurn((question) => {
-      return new Promise((resolve, reject) => {
-        worker.onmessage = ({ data }) =>
-          data.error ? reject(new Error(data.error)) : resolve(data);
-        worker.onerror = (event) => reject(new Error(event.message || "the worker did not start"));
-        worker.postMessage(question);
-      });
-    });
+    const worker = newWorker(`(${program})().listen();`);
+    const ask = inTurn((question) => askWorker(worker, question));
     return { ask, stop: () => worker.terminate(), place: "in your browser" };
   } catch {
-    const { default: make } = await import(address(`export default ${program}`));
+    const url = addressOf(`export default ${program}`);
+    const { default: make } = await import(url).finally(() => URL.revokeObjectURL(url));
     const answer = make().answerer();
     const ask = inTurn(async (question) => {
       await new Promise((resolve) => setTimeout(resolve)); // let the page draw first

@@ -2,8 +2,8 @@
 
 import { button } from "../javascript/controls.js";
 import { box, describe, el } from "../javascript/elements.js";
-import { clamp } from "../javascript/mathematics.js";
 import { follow } from "../javascript/model.js";
+import { clamp } from "../javascript/numbers.js";
 import { plane } from "../javascript/plane.js";
 import { pointsOf } from "./training_controls.js";
 

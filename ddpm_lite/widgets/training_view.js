@@ -3,7 +3,7 @@
 import { chart, ticks } from "../javascript/chart.js";
 import { button } from "../javascript/controls.js";
 import { box, describe, el, panel, pretty, wording } from "../javascript/elements.js";
-import { evenly } from "../javascript/mathematics.js";
+import { evenly } from "../javascript/numbers.js";
 import { heatLegend, plane } from "../javascript/plane.js";
 import { RunningView } from "../javascript/running.js";
 import { linesOf, newControls } from "./training_controls.js";

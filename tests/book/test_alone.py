@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from ddpm_lite.javascript import as_module
 from ddpm_lite.widgets import Clothes
 
 from .test_webgpu import blank, script_of
@@ -216,4 +217,33 @@ def test_the_address_of_an_engine_is_given_back(browser: Browser) -> None:
     where, frames, made, gone = page.evaluate(DRAWS)
     page.close()
     assert (where, frames, len(made)) == ("worker", 1, 1)
+    assert gone == made
+
+
+# The engine of a training, of a program that says where it runs.
+WHERE = """() => ({
+  answerer: () => () => ({ page: "document" in globalThis }),
+  listen() { onmessage = () => postMessage({ page: "document" in globalThis }); },
+})"""
+STARTS = """async ([text, program]) => {
+  const url = `data:text/javascript,${encodeURIComponent(text)}`;
+  const { startEngine } = await import(url);
+  const { ask, stop } = await startEngine({ assets: "somewhere", get: () => program });
+  const { page } = await ask({ do: "measure" });
+  stop();
+  return [page, made, gone];
+}"""
+
+
+@pytest.mark.parametrize("how", ["in a worker", "on the page"])
+def test_the_address_of_a_training_is_given_back(browser: Browser, how: str) -> None:
+    page = blank(browser, "")
+    page.evaluate(COUNTED)
+    if how == "on the page":
+        page.evaluate("delete window.Worker")
+    text = as_module(ROOT / "ddpm_lite" / "widgets" / "training_engine.js")
+    on_page, made, gone = page.evaluate(STARTS, [text, WHERE])
+    page.close()
+    assert on_page == (how == "on the page")
+    assert made
     assert gone == made

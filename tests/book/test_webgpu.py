@@ -218,6 +218,64 @@ def test_what_fails_on_the_way_goes_on_by_the_processor(
     assert (end - expected_end()).abs().max() < 1e-4
 
 
+# A chain, a step of which is by the GPU; then, once the device is lost and another is there, the
+# rest of it, and a chain begun after it: steps by the GPU, and why there is none.
+BEGIN = """async (options) => {
+  globalThis.chain = ddpmModels.x0.local({ gpu: "wait" });
+  await chain.answer({ do: "begin", ...options });
+  return (await chain.answer({ do: "next" })).gpu;
+}"""
+GO_ON = """async (options) => {
+  await chain.gpu.device.lost;
+  while (!(await navigator.gpu.requestAdapter())) await new Promise((go) => setTimeout(go, 50));
+  const ways = [];
+  for (const begins of [false, true]) {
+    if (begins) await chain.answer({ do: "begin", ...options });
+    const { gpu, frames } = await chain.answer({ do: "next", ms: 600_000 });
+    ways.push([gpu, chain.refused, [...frames.at(-1).data]]);
+  }
+  return ways;
+}"""
+
+
+def test_a_gpu_that_was_lost_is_asked_for_again_by_the_next_chain(with_gpu: Browser) -> None:
+    """As when its driver begins anew: here the browser's GPU process ends, and another is begun."""
+    own = with_gpu.browser_type.launch(executable_path=find(), args=FLAGS)
+    page = blank(own, script_of("x0"))
+    assert page.evaluate(BEGIN, OPTIONS) == 1
+    own.new_browser_cdp_session().send("Browser.crashGpuProcess")
+    (rest, why, one), (again, refused, two) = page.evaluate(GO_ON, OPTIONS)
+    own.close()
+    assert (rest, again, refused) == (0, 5, "")
+    assert why != ""
+    for data in (one, two):
+        assert (torch.tensor(data).view(5, -1)[0] - expected_end()).abs().max() < 1e-4
+
+
+NEVER = """async (options) => {
+  let asked = 0;
+  GPUAdapter.prototype.requestDevice = async () => { asked++; throw new Error("no device"); };
+  const chain = ddpmModels.x0.local({ gpu: "wait" });
+  const counts = [];
+  for (const lost of [false, true, true, true, true]) {
+    await chain.joining;
+    chain.lost = lost;
+    const begin = () => chain.answer({ do: "begin", ...options });
+    await Promise.all([begin(), begin()]);
+    counts.push(asked);
+  }
+  return counts;
+}"""
+
+
+def test_a_gpu_is_not_asked_for_for_ever(with_gpu: Browser) -> None:
+    """Nor twice at a time, nor by the next chain where it was refused and none was lost."""
+    page = blank(with_gpu, script_of("x0"))
+    counts = page.evaluate(NEVER, OPTIONS)
+    page.close()
+    assert counts == [1, 2, 3, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "says"),
     [

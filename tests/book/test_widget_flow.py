@@ -17,6 +17,17 @@ SETS = ["ring", "two moons", "spiral", "letters", "five blobs"]
 EXACT, OTHER = 0, 1  # the squares
 
 
+def walked(view: Page) -> None:
+    """Wait until the long ways, which are walked between frames, have come to their ends."""
+    view.wait_for_selector(".ddpm-flow[aria-busy=false]")
+
+
+@pytest.fixture
+def view(view: Page) -> Page:
+    walked(view)
+    return view
+
+
 def square(view: Page, which: int) -> Locator:
     return view.locator(".ddpm-flow .ddpm-plane").nth(which)
 
@@ -73,6 +84,7 @@ def test_the_slider_for_calls_moves_the_solver_alone(view: Page, key: str) -> No
 def test_dots_lie_where_python_says(view: Page, kind: str, t: int) -> None:
     """To a twentieth of the drawing's own unit, of which the square has 200."""
     view.get_by_label("Schedule", exact=True).select_option(kind)
+    walked(view)
     slide(view, "Step t", t)
     python = Flow(kind=kind, t=t)
     s = float(python.schedule.line[t])
@@ -123,8 +135,10 @@ def test_points_noise_and_lines(view: Page) -> None:
     for name in SETS:
         view.get_by_label("Points", exact=True).select_option(name)
         assert len(dots(view, EXACT, ".data")) == len(Flow(points=name)._sets[name]) / 2
+    walked(view)
     start = drawn(view, EXACT, ".trail.exact")
     view.get_by_role("button", name="New noise").click()
+    walked(view)
     assert drawn(view, EXACT, ".trail.exact") != start
     assert drawn(view, OTHER, ".trail.lines") == ""
     box = view.get_by_label("Conditional lines")
@@ -147,6 +161,30 @@ def test_words_are_spoken_and_squares_are_named(view: Page) -> None:
     for which in (EXACT, OTHER):
         assert len(square(view, which).get_attribute("aria-label") or "") > 60
     assert view.locator(".ddpm-flow [data-lm-suppress-shortcuts=true]").count() == 8
+
+
+def test_a_choice_is_shown_at_once_and_its_long_ways_after_it(view: Page) -> None:
+    """No frame comes while the page's own task runs, so what is seen in it is what came first."""
+    before = drawn(view, EXACT, ".now.solver")
+    busy, exact, sde, solver, said = view.evaluate(
+        """async () => {
+          const root = document.querySelector(".ddpm-flow");
+          const chosen = root.querySelector("select[name=points]");
+          chosen.selectedIndex = 0;
+          chosen.dispatchEvent(new Event("change", { bubbles: true }));
+          for (let i = 0; i < 9; i++) await null;
+          const at = (name) => root.querySelector(`path${name}`).getAttribute("d");
+          return [root.ariaBusy, at(".trail.exact"), at(".trail.sde"), at(".now.solver"),
+            root.querySelector(".ddpm-words").textContent];
+        }"""
+    )
+    assert (busy, exact, sde) == ("true", "", "")
+    assert solver not in ("", before)
+    assert said.endswith("The exact flow is being computed.")
+    walked(view)
+    assert drawn(view, EXACT, ".trail.exact") != ""
+    assert drawn(view, OTHER, ".trail.sde") != ""
+    assert "DDIM ends" in (view.locator(".ddpm-spoken").text_content() or "")
 
 
 def test_it_fits_a_phone_and_can_be_touched(server: str, visit: Open) -> None:

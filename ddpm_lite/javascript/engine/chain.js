@@ -2,7 +2,6 @@
 
 import { guided, learnedVariance, mixed, toEps, toX0 } from "../answers.js";
 import {
-  clamp,
   ddimStep,
   ddpmStep,
   epsFrom,
@@ -11,6 +10,7 @@ import {
   qSample,
   spacedTimes,
 } from "../mathematics.js";
+import { clamp } from "../numbers.js";
 import { eager } from "./eager.js";
 import { onGPU } from "./gpu.js";
 import { Kernel } from "./kernel.js";
@@ -66,6 +66,7 @@ import { readAlphaBar, Weights } from "./weights.js";
  */
 
 const TOLERANCE = 1e-3; // of what a GPU says, of the largest number
+const AGAIN = 3; // times that a GPU is asked for again, after one was lost
 
 /** The noise of step i, each step's its own; 0 is what the chain begins with.
  * @type {(seed: number, i: number, n: number) => Float64Array}
@@ -131,23 +132,31 @@ export class Chain {
     this.stopped = false;
     /** @type {Promise<unknown> | undefined} */
     this.trying = undefined; // a GPU is being timed
-    this.joining = gpu && globalThis.navigator?.gpu ? this.join(gpu === "wait") : undefined;
     this.waits = gpu === "wait";
+    this.lost = false; // the device has gone, as when the machine slept or its driver began anew
+    this.again = AGAIN;
+    this.joining = gpu && globalThis.navigator?.gpu ? this.join() : undefined;
   }
 
-  /** Take a GPU where there is one, once it has said what the processor says, as fast.
-   * @param {boolean} software
+  /** Take a GPU where there is one, once it has said what the processor says, as fast. One that is a
+   * program, or slow, is taken where it is waited for.
    */
-  async join(software) {
+  async join() {
     /** @type {Awaited<ReturnType<typeof onGPU>> | undefined} */
     let gpu;
+    const before = this.lost; // and false meanwhile, so that no chain asks for a second
+    [this.gpu, this.lost, this.refused] = [undefined, false, ""];
     try {
-      gpu = await onGPU(this.unet, software);
-      await this.try(gpu, software);
+      gpu = await onGPU(this.unet, this.waits);
+      gpu.device.lost.then(({ reason }) => {
+        this.lost ||= reason !== "destroyed"; // by us
+      });
+      await this.try(gpu, this.waits);
       if (this.stopped) gpu.stop();
       else this.gpu = gpu;
     } catch (error) {
       gpu?.stop();
+      this.lost ||= before;
       this.refused = error instanceof Error ? error.message : String(error);
     }
   }
@@ -189,6 +198,7 @@ export class Chain {
 
   /** @type {(message: Begin | Next) => Promise<Begun | Advanced>} */
   async answer(message) {
+    if (message.do === "begin" && this.lost && this.again-- > 0) this.joining = this.join();
     if (this.waits) await this.joining;
     return message.do === "begin" ? this.begin(message) : this.next(message);
   }

@@ -1,4 +1,5 @@
-// Ways back from the same noise: Algorithm 2, and three solvers of the flow behind the chain.
+// Ways back from the same noise: Algorithm 2, and three solvers of the flow behind the chain. Each
+// comes stop by stop, computed when it is asked for, so that a long way need not be taken at once.
 
 import { ddimStep, ddpmStep, epsFrom, normals, spacedTimes, x0From } from "../mathematics.js";
 
@@ -8,9 +9,11 @@ import { ddimStep, ddpmStep, epsFrom, normals, spacedTimes, x0From } from "../ma
  * @typedef {(xt: Float64Array, t: number) => Float64Array} Network
  */
 
-/** Where the points of a chain were, at each of its stops.
- * @typedef {{ t: number, x: Float64Array }[]} Path
+/** Where the points of a chain were, at one of its stops.
+ * @typedef {{ t: number, x: Float64Array }} Stop
  */
+/** @typedef {Stop[]} Path */
+/** @typedef {Generator<Stop, void, void>} Way */
 
 /** @typedef {Pick<Schedule, "alphaBar">} Kept */
 
@@ -24,12 +27,12 @@ export function guessOf(eps, { alphaBar }) {
 }
 
 /** Algorithm 2, with sigma_t^2 = beta_t. Twin: ddpm.
- * @type {(guess: Network, s: Schedule, start: Float64Array, seed: number, stops?: number) => Path}
+ * @type {(guess: Network, s: Schedule, start: Float64Array, seed: number, stops?: number) => Way}
  */
-export function ddpm(guess, { alphaBar, beta }, start, seed, stops = KEPT) {
+export function* ddpm(guess, { alphaBar, beta }, start, seed, stops = KEPT) {
   const T = alphaBar.length - 1;
   const kept = new Set(spacedTimes(T, Math.min(T, stops)));
-  const path = [{ t: T, x: start }];
+  yield { t: T, x: start };
   let xt = start;
   for (let t = T; t > 0; t--) {
     const x0 = guess(xt, t);
@@ -37,9 +40,8 @@ export function ddpm(guess, { alphaBar, beta }, start, seed, stops = KEPT) {
     const own = (seed + Math.imul(t - 1, 0x9e3779b1)) >>> 0; // of the noise in x_{t-1}
     const z = t > 1 ? normals(own, xt.length) : null;
     xt = ddpmStep({ xt, x0, eps: x0, now, before, sigma2: beta[t], z });
-    if (kept.has(t - 1)) path.push({ t: t - 1, x: xt });
+    if (kept.has(t - 1)) yield { t: t - 1, x: xt };
   }
-  return path;
 }
 
 /** The step of the flow from alpha_bar `now` to `before`, with x_0 held fixed: DDIM's, eta = 0.
@@ -51,21 +53,22 @@ function toward(xt, x0, now, before) {
 
 /** Along the flow in so many steps, each towards the x_0 that `best` makes of x_t, t and the next t.
  * @type {(s: Kept, start: Float64Array, steps: number,
- *   best: (xt: Float64Array, t: number, to: number) => Float64Array) => Path}
+ *   best: (xt: Float64Array, t: number, to: number) => Float64Array) => Way}
  */
-function along({ alphaBar }, start, steps, best) {
+function* along({ alphaBar }, start, steps, best) {
   const T = alphaBar.length - 1;
   const [, ...times] = spacedTimes(T, Math.min(T, steps)).reverse();
-  const path = [{ t: T, x: start }];
+  let [t, x] = [T, start];
+  yield { t, x };
   for (const to of times) {
-    const { t, x } = path[path.length - 1];
-    path.push({ t: to, x: toward(x, best(x, t, to), alphaBar[t], alphaBar[to]) });
+    x = toward(x, best(x, t, to), alphaBar[t], alphaBar[to]);
+    t = to;
+    yield { t, x };
   }
-  return path;
 }
 
 /** DDIM with eta = 0, Euler's rule for the flow. Twin: ddim.
- * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Path}
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Way}
  */
 export function ddim(guess, s, start, steps) {
   return along(s, start, steps, guess);
@@ -73,7 +76,7 @@ export function ddim(guess, s, start, steps) {
 
 /** The step once more, with the mean of what is said at both ends, of x_0 or of eps; plain to t = 0.
  * Twin: heun.
- * @type {(guess: Network, s: Kept, start: Float64Array, steps: number, mean?: "x0" | "eps") => Path}
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number, mean?: "x0" | "eps") => Way}
  */
 export function heun(guess, s, start, steps, mean = "x0") {
   const { alphaBar } = s;
@@ -95,7 +98,7 @@ export function heun(guess, s, start, steps, mean = "x0") {
 
 /** DPM-Solver++(2M): x_0 drawn on from the last two guesses, over half a step h in log sqrt(SNR);
  * plain at first and to t = 0. Twin: dpm_solver.
- * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Path}
+ * @type {(guess: Network, s: Kept, start: Float64Array, steps: number) => Way}
  */
 export function dpmSolver(guess, s, start, steps) {
   const lambda = s.alphaBar.map((kept) => Math.log(kept / (1 - kept)) / 2);

@@ -1,7 +1,7 @@
 // How good a network is, by what only a known distribution can tell: its distance to the best there
 // can be, at each t, and so its loss and its bound.
 
-import { evenly } from "../mathematics.js";
+import { evenly } from "../numbers.js";
 
 /** @import { Schedule } from "../mathematics.js" */
 /** @import { Drawing } from "./drawing.js" */

@@ -7,7 +7,7 @@ import { Measures } from "./measures.js";
 import { COUNT } from "./network.js";
 import { Training } from "./training.js";
 
-/** @import { Path } from "./chains.js" */
+/** @import { Path, Way } from "./chains.js" */
 /** @import { Batch } from "./drawing.js" */
 /** @import { How } from "./training.js" */
 
@@ -76,7 +76,7 @@ export class Session {
     const { alphaBar } = this.schedule;
     /** @type {import("./chains.js").Network} */
     const best = (xt, t) => this.drawing.x0(xt, alphaBar[t]);
-    const end = ddpm(best, this.schedule, this.start(), this.settings.seed).pop();
+    const end = [...ddpm(best, this.schedule, this.start(), this.settings.seed)].pop();
     const { times, floor, least, entropy } = this.measures;
     const energy = energyDistance(/** @type {Path[0]} */ (end).x, this.drawn);
     return { weights: COUNT, times, floor, least, entropy, energy };
@@ -127,13 +127,13 @@ export class Session {
     const { schedule, settings } = this;
     const guess = guessOf((xt, t) => this.eps(xt, t), schedule);
     const calls = Math.min(settings.T, CALLS);
-    /** @type {Record<string, () => Path>} */
+    /** @type {Record<string, () => Way>} */
     const known = {
       ddpm: () => ddpm(guess, schedule, this.start(), settings.seed),
       ddim: () => ddim(guess, schedule, this.start(), calls),
       flow: () => heun(guess, schedule, this.start(), Math.ceil(calls / 2), "eps"),
     };
-    const chains = Object.fromEntries(ways.map((way) => [way, known[way]()]));
+    const chains = Object.fromEntries(ways.map((way) => [way, [...known[way]()]]));
     const energy = Object.values(chains).map((path) =>
       energyDistance(path[path.length - 1].x, this.drawn),
     );
