@@ -31,6 +31,9 @@ def test_the_oracle_stands_on_its_own_floor() -> None:
     # It is asked for eps, and sqrt((1 - alpha_bar) / alpha_bar) makes x0_hat of it.
     assert torch.allclose(b.error, b.floor, rtol=1e-3, atol=1e-6)
     assert ((b.slope - 1).abs() < 4 * b.slope_uncertainty + 1e-3).all()
+    oracle = Oracle(SCHEDULE, X0)
+    low = against_the_oracle(lambda x, t: oracle(x, t) / 2, DIFFUSION, X0, times=[20, 60, 120])
+    assert torch.allclose(low.slope, 2 * b.slope)  # what must be doubled to be right
     half = against_the_oracle(Oracle(SCHEDULE, X0[:50]), DIFFUSION, X0, times=[60])
     assert half.error > half.floor + 4 * half.uncertainty
 
