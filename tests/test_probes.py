@@ -124,6 +124,8 @@ def test_the_clock_of_an_oracle_is_right() -> None:
 @pytest.mark.parametrize("settings", [{"heads": 2, "attention": (8,)}, {"head_width": 4}])
 def test_attention_adds_up(settings: dict[str, object]) -> None:
     network = UNet(8, 1, 8, (1, 2), **settings)
+    for weight in network.parameters():  # a new network says 0, whatever is in it
+        torch.nn.init.normal_(weight, std=0.3)
     x, t = torch.randn(3, 1, 8, 8), torch.ones(3, dtype=torch.long)
     before = network(x, t)
     rows = attention_rows(network, x, t, None)
