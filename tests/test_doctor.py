@@ -21,7 +21,7 @@ from ddpm_lite import (
     sample,
     spaced_times,
 )
-from ddpm_lite.experiments.sick import OtherAxis
+from ddpm_lite.blocks import Attention
 from ddpm_lite.runs.doctor import (
     Finding,
     _Asked,
@@ -335,7 +335,8 @@ def test_a_chain_that_stops_early() -> None:
 def test_the_end_of_a_chain_is_judged_by_the_number_that_is_shown() -> None:
     x0 = digits()[0]
     whole = float(x0[:1000].double().square().sum((1, 2, 3)).mean())
-    for schedule in (SCHEDULE, linear_schedule(100), linear_schedule(400)):
+    # At T = 200 six times the noise is left in all, of which 3.6 in one direction.
+    for schedule in (SCHEDULE, *map(linear_schedule, (100, 200, 400))):
         said = found(Exact(schedule=schedule), GaussianDiffusion(schedule), x0)["terminal SNR"]
         alpha_bar = schedule.alpha_bar[-1].item()
         if said.verdict == "sick":
@@ -398,14 +399,19 @@ def test_attention_is_looked_at_in_our_own_networks() -> None:
     assert verdict("attention") == "unknown"
 
 
+class Leaks(Attention):
+    """A tenth of what is looked at is lost."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.9 * (super().forward(x) - x)
+
+
 def test_one_attention_that_does_not_add_up_is_enough() -> None:
-    torch.manual_seed(0)
     network = UNet(8, 1, 8, (1, 2), attention=(8,)).eval()
-    nn.init.normal_(network.middle_in.attn.qkv.weight)  # type: ignore[union-attr,arg-type]
-    network.middle_in.attn.__class__ = OtherAxis
+    network.middle_in.attn.__class__ = Leaks
     said = found(network, GaussianDiffusion(SCHEDULE, levels=17), digits()[0])["attention"]
     assert said.verdict == "sick"
-    assert abs(said.measured - 1) > 0.1
+    assert said.measured == pytest.approx(0.9, abs=1e-4)
 
 
 # The sampler.
