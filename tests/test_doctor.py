@@ -24,16 +24,18 @@ from ddpm_lite import (
 from ddpm_lite.blocks import Attention
 from ddpm_lite.runs.doctor import (
     Finding,
+    _above,
     _Asked,
     calibrated,
     diagnose,
     gap,
+    hidden_labels,
     learned,
     oracle_through,
     report,
     told_time,
 )
-from ddpm_lite.runs.probes import ByTime, against_the_oracle
+from ddpm_lite.runs.probes import ByTime, against_the_oracle, pick
 
 SCHEDULE = linear_schedule().rescaled(200)
 DIFFUSION = GaussianDiffusion(SCHEDULE, levels=None)
@@ -318,6 +320,27 @@ def test_a_label_that_was_hidden_from_a_network_with_errors() -> None:
     said = found(Told(), x0=x0[:256], labels=labels[:256])["no label"]
     assert said.verdict == "unknown"
     assert said.measured > 1
+
+
+def test_errors_of_the_same_images_are_compared_image_by_image() -> None:
+    """Each error is 1.2 times as large without a label, however unlike the images are."""
+    x0 = digits()[0][:16] * torch.linspace(0.1, 1, 16).view(-1, 1, 1, 1)
+    some = x0[pick(16, 16, 0)[1]]
+
+    def says(xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        return torch.where(labels == 2, -0.2, 0.0).view(-1, 1, 1, 1) * some
+
+    says.classes = 3  # type: ignore[attr-defined]
+    diffusion, labels = replace(DIFFUSION, objective="x0"), torch.arange(16) % 2
+    said = hidden_labels(_Asked(says, diffusion, x0, labels, 16, 0))
+    assert said.measured == pytest.approx(1.2**2, rel=1e-4)
+    assert said.verdict == "sick"
+
+
+def test_a_ratio_is_sick_by_four_standard_errors() -> None:
+    for unsure, said in ((0.02, "sick"), (0.03, "unknown")):
+        assert _above(1.2, unsure, 1.1, healthy=1.02) == said
+    assert _above(1.0, 0.03, 1.1, healthy=1.02) == "healthy"
 
 
 def test_images_learnt_by_heart() -> None:
