@@ -21,8 +21,21 @@ from ddpm_lite import (
     sample,
     spaced_times,
 )
-from ddpm_lite.runs.doctor import Finding, diagnose, learned, oracle_through, report
-from ddpm_lite.runs.probes import against_the_oracle
+from ddpm_lite.blocks import Attention
+from ddpm_lite.runs.doctor import (
+    Finding,
+    _above,
+    _Asked,
+    calibrated,
+    diagnose,
+    gap,
+    hidden_labels,
+    learned,
+    oracle_through,
+    report,
+    told_time,
+)
+from ddpm_lite.runs.probes import ByTime, against_the_oracle, pick
 
 SCHEDULE = linear_schedule().rescaled(200)
 DIFFUSION = GaussianDiffusion(SCHEDULE, levels=None)
@@ -85,9 +98,29 @@ def test_an_answer_that_is_too_large_or_too_small() -> None:
 
 
 def test_a_network_of_another_schedule() -> None:
-    said = found(diffusion=GaussianDiffusion(cosine_schedule(200), levels=None))["noise level"]
+    cosine = cosine_schedule(200)
+    said = found(diffusion=GaussianDiffusion(cosine, levels=None))["noise level"]
     assert said.verdict == "sick"
     assert said.measured < 0.9
+    late = found(Exact(schedule=cosine))["noise level"]  # here a later time fits better
+    assert late.verdict != "healthy"
+    assert late.measured < 0.9
+
+
+def test_half_a_step_is_no_accusation() -> None:
+    def between(xt: Tensor, t: Tensor) -> Tensor:
+        return (EXACT.oracle(xt, t) + EXACT.oracle(xt, (t - 1).clamp(min=1))) / 2
+
+    said = found(between)["clock"]
+    assert said.verdict != "sick"
+    assert 0.2 < said.measured < 0.8
+
+
+def test_the_error_of_the_clock_is_its_deviation_over_seeds() -> None:
+    said = [told_time(_Asked(EXACT, DIFFUSION, X0, None, 256, seed)) for seed in range(20)]
+    late = torch.tensor([f.measured for f in said])
+    error = torch.tensor([float(f.what.split("+- ")[1].rstrip(":")) for f in said])
+    assert 0.6 < error.mean() / late.std() < 1.7
 
 
 def test_a_network_that_says_nothing() -> None:
@@ -102,17 +135,67 @@ def test_below_the_floor_something_leaks() -> None:
     assert "leak" in leak.advice
 
 
-def test_weights_that_are_no_numbers() -> None:
-    said = found(Exact(math.nan))
+def by_time(error: list[float], uncertainty: float, slope: list[float]) -> ByTime:
+    """Some numbers in the places of what a network is measured by, where single pixels have 1."""
+    one = torch.ones(len(error), dtype=torch.float64)
+    known = {"snr": one, "floor": one / 2, "alone": one, "nothing": 2 * one, "scale": one}
+    return ByTime(
+        tuple(range(1, len(error) + 1)),
+        error=torch.tensor(error, dtype=torch.float64),
+        uncertainty=uncertainty * one,
+        slope=torch.tensor(slope, dtype=torch.float64),
+        slope_uncertainty=uncertainty * one,
+        **known,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "uncertainty", "said"),
+    [
+        ([0.8] * 4, 0.01, "healthy"),
+        ([0.8] * 4, 0.06, "unknown"),  # 1 is as near as four standard errors
+        ([1.2] * 4, 0.06, "unknown"),
+        ([1.2] * 4, 0.01, "sick"),
+        ([1.2, 0.8, 0.8, 0.8], 0.01, "unknown"),  # one time is not most of them
+        ([0.45] * 4, 0.01, "sick"),  # below the oracle's 0.5
+        ([0.45] * 4, 0.02, "healthy"),
+    ],
+)
+def test_a_loss_is_judged_by_four_standard_errors(
+    error: list[float], uncertainty: float, said: str
+) -> None:
+    assert learned(by_time(error, uncertainty, [1.0] * 4)).verdict == said
+
+
+@pytest.mark.parametrize(
+    ("slope", "uncertainty", "said"),
+    [
+        ([0.95, 1.05, 1.0, 1.0], 0.01, "healthy"),
+        ([0.8, 0.8, 1.0, 1.0], 0.01, "sick"),
+        ([0.8, 0.8, 1.0, 1.0], 0.03, "unknown"),  # 0.9 is as near as four standard errors
+        ([0.8, 1.0, 1.0, 1.0], 0.01, "unknown"),
+    ],
+)
+def test_a_slope_is_judged_by_four_standard_errors(
+    slope: list[float], uncertainty: float, said: str
+) -> None:
+    found = calibrated(by_time([0.8] * 4, uncertainty, slope))
+    assert (found.verdict, found.measured) == (said, slope[0])  # the farthest from 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_no_numbers(bad: float) -> None:
+    said = found(Exact(bad))
     assert said["finite weights"].verdict == "sick"
     assert "loss by t" not in said, "what follows from it is no finding of its own"
 
 
-def test_answers_that_are_no_numbers() -> None:
-    def at_the_end(xt: Tensor, t: Tensor) -> Tensor:
-        return torch.where(t.view(-1, 1, 1, 1) == 200, math.nan, EXACT(xt, t))
+@pytest.mark.parametrize(("when", "bad"), [(1, math.inf), (100, -math.inf), (200, math.nan)])
+def test_answers_that_are_no_numbers(when: int, bad: float) -> None:
+    def at_one_time(xt: Tensor, t: Tensor) -> Tensor:
+        return torch.where(t.view(-1, 1, 1, 1) == when, bad, EXACT(xt, t))
 
-    said = found(at_the_end)
+    said = found(at_one_time)
     assert said["finite answers"].verdict == "sick"
     assert said["finite answers"].measured == 256 * 64
     assert said["finite weights"].verdict == "unknown", "a function has none to look at"
@@ -125,9 +208,10 @@ def test_a_clock_that_cannot_be_read() -> None:
         wobble = 1e-3 * (3.0 * t).sin().view(-1, 1, 1, 1)
         return EXACT(xt, torch.full_like(t, 8)) * (1 + wobble)
 
-    said = found(deaf)["clock"]
-    assert said.verdict == "unknown"
-    assert math.isnan(said.measured), "a parabola without a bend has no lowest point"
+    said = found(deaf)
+    assert said["noise level"].verdict == "unknown", "as well with any time is no fault"
+    assert said["clock"].verdict == "unknown"
+    assert math.isnan(said["clock"].measured), "a parabola without a bend has no lowest point"
 
 
 def test_dropout_that_is_on() -> None:
@@ -152,6 +236,38 @@ def test_the_average_against_the_last_weights() -> None:
     assert wrapped.what == same.what
 
 
+def test_one_weight_that_differs_is_another_network() -> None:
+    average, last = (nn.Sequential(nn.Conv2d(1, 1, 1), EXACT) for _ in range(2))
+    last.load_state_dict(average.state_dict())
+
+    def said() -> str:
+        return found(Timed(average), raw=Timed(last))["average"].what[:5]
+
+    assert said() == "these"
+    last[0].bias.data += 1  # type: ignore[operator,union-attr]
+    assert said() == "loss "
+
+
+class Timed(nn.Module):
+    """A layer, and a network that is told the time."""
+
+    def __init__(self, parts: nn.Sequential):
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, xt: Tensor, t: Tensor) -> Tensor:
+        return self.parts[1](self.parts[0](xt), t)
+
+
+def test_the_loss_of_the_average_is_that_of_training() -> None:
+    t = torch.tensor(spaced_times(200, 8)).repeat_interleave(len(X0))
+    x0, last = X0.repeat(8, 1, 1, 1), Exact(1.5)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        ours, theirs = (DIFFUSION.p_losses(network, x0, t).mean() for network in (EXACT, last))
+    assert found(raw=last)["average"].measured == pytest.approx(float(ours / theirs), rel=0.05)
+
+
 def test_last_weights_of_another_network_are_refused() -> None:
     one, wide = (UNet(size=8, width=w, mults=(1,)) for w in (8, 16))
     with pytest.raises(ValueError, match=r"raw must be .*has shape \(32, 8\) .* \(64, 16\) in raw"):
@@ -163,7 +279,7 @@ def test_last_weights_of_another_network_are_refused() -> None:
 def test_a_label_that_was_never_hidden() -> None:
     """Two classes; told none, one network weighs them by x_t, and one takes the first for it."""
     x0, labels = digits()
-    keep = (labels < 2).nonzero()[:200, 0]
+    keep = (labels < 2).nonzero()[:100, 0]
     x0, labels = x0[keep], labels[keep]
     of = [Oracle(SCHEDULE, x0[labels == c], std=0.1) for c in (0, 1)]
     both = Oracle(SCHEDULE, x0, std=0.1)
@@ -181,6 +297,9 @@ def test_a_label_that_was_never_hidden() -> None:
 
     assert verdict("no label", Told(both), x0=x0, labels=labels) == "healthy"
     assert verdict("no label", Told(of[0]), x0=x0, labels=labels) == "sick"
+    asked = _Asked(Told(both), DIFFUSION, x0, labels, 256, 0)
+    assert gap(asked, x0.flip(0), labels.flip(0)).measured == pytest.approx(1, abs=0.1)
+    assert gap(asked, x0.flip(0), labels).measured > 1.5, "told other labels than they have"
     average = AveragedModel(Told(both))
     assert verdict("no label", average, x0=x0, labels=labels) == "healthy"
     assert verdict("no label") == "unknown"
@@ -203,6 +322,27 @@ def test_a_label_that_was_hidden_from_a_network_with_errors() -> None:
     assert said.measured > 1
 
 
+def test_errors_of_the_same_images_are_compared_image_by_image() -> None:
+    """Each error is 1.2 times as large without a label, however unlike the images are."""
+    x0 = digits()[0][:16] * torch.linspace(0.1, 1, 16).view(-1, 1, 1, 1)
+    some = x0[pick(16, 16, 0)[1]]
+
+    def says(xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        return torch.where(labels == 2, -0.2, 0.0).view(-1, 1, 1, 1) * some
+
+    says.classes = 3  # type: ignore[attr-defined]
+    diffusion, labels = replace(DIFFUSION, objective="x0"), torch.arange(16) % 2
+    said = hidden_labels(_Asked(says, diffusion, x0, labels, 16, 0))
+    assert said.measured == pytest.approx(1.2**2, rel=1e-4)
+    assert said.verdict == "sick"
+
+
+def test_a_ratio_is_sick_by_four_standard_errors() -> None:
+    for unsure, said in ((0.02, "sick"), (0.03, "unknown")):
+        assert _above(1.2, unsure, 1.1, healthy=1.02) == said
+    assert _above(1.0, 0.03, 1.1, healthy=1.02) == "healthy"
+
+
 def test_images_learnt_by_heart() -> None:
     few = Oracle(SCHEDULE, X0[:50], std=0.02)
     assert verdict("gap of train and test", few, x0=X0[:50], test=TEST) == "sick"
@@ -218,7 +358,8 @@ def test_a_chain_that_stops_early() -> None:
 def test_the_end_of_a_chain_is_judged_by_the_number_that_is_shown() -> None:
     x0 = digits()[0]
     whole = float(x0[:1000].double().square().sum((1, 2, 3)).mean())
-    for schedule in (SCHEDULE, linear_schedule(100), linear_schedule(400)):
+    # At T = 200 six times the noise is left in all, of which 3.6 in one direction.
+    for schedule in (SCHEDULE, *map(linear_schedule, (100, 200, 400))):
         said = found(Exact(schedule=schedule), GaussianDiffusion(schedule), x0)["terminal SNR"]
         alpha_bar = schedule.alpha_bar[-1].item()
         if said.verdict == "sick":
@@ -243,16 +384,31 @@ def test_the_first_guess_of_eps_without_signal() -> None:
     assert verdict("first guess", says_v, v, clip=False, **how) == "healthy"
 
 
+def test_the_first_guess_is_off_by_the_power_of_the_images() -> None:
+    """Of x0_hat = 0 for images that are one picture or its negative: all in one direction."""
+    x0 = torch.linspace(-1, 1, 64).view(1, 1, 8, 8) * torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+    diffusion = replace(DIFFUSION, objective="x0")
+    s, T = spaced_times(200, 2)
+    said = found(lambda xt, t: torch.zeros_like(xt), diffusion, x0, steps=2)["first guess"]
+    power = float(x0[0].square().sum())
+    assert said.measured == pytest.approx(SCHEDULE.snr[s].item() * power, rel=1e-4)
+    assert said.what.startswith(f"power of the error of x0_hat at T = {T} in the next x_{s}")
+
+
 def test_the_range_and_the_levels_of_data() -> None:
     x0 = digits()[0]
     seventeen = replace(DIFFUSION, levels=17)
-    for data, said in ((x0, "healthy"), ((x0 + 1) / 2, "sick"), ((x0 + 1) * 127.5, "sick")):
+    for data, said in (
+        (x0, "healthy"), ((x0 + 1) / 2, "sick"), ((x0 + 1) * 127.5, "sick"),
+        (1.5 * x0 - 0.7, "sick"),
+    ):  # fmt: skip
         (range_, levels) = diagnose(data)
         assert range_.verdict == said
         assert levels.verdict == "unknown"
     assert verdict("levels", diffusion=seventeen, x0=x0) == "healthy"
     assert verdict("levels", diffusion=seventeen, x0=x0 * 0.99) == "unknown"
-    for data in (0.55 + 0.45 * x0, 0.5 + 0.01 * x0, 2 * (x0 + 1) / 255 - 1, 0 * x0):
+    assert verdict("levels", diffusion=seventeen, x0=x0 * 3) == "unknown"  # on them, and beyond
+    for data in (0.55 + 0.45 * x0, (x0 + 1) / 4, 0.5 + 0.01 * x0, 2 * (x0 + 1) / 255 - 1, 0 * x0):
         assert diagnose(data)[0].verdict == "unknown"  # light, or without contrast
     assert diagnose(1.1 * x0)[0].verdict == "unknown"
     assert diagnose(-0.5 + 0.1 * x0)[0].verdict == "healthy"  # dark pictures may be so
@@ -264,6 +420,21 @@ def test_attention_is_looked_at_in_our_own_networks() -> None:
     assert said["attention"].verdict == "healthy"
     assert said["loss by t"].verdict == "sick"  # it was never trained
     assert verdict("attention") == "unknown"
+
+
+class Leaks(Attention):
+    """A tenth of what is looked at is lost."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.9 * (super().forward(x) - x)
+
+
+def test_one_attention_that_does_not_add_up_is_enough() -> None:
+    network = UNet(8, 1, 8, (1, 2), attention=(8,)).eval()
+    network.middle_in.attn.__class__ = Leaks
+    said = found(network, GaussianDiffusion(SCHEDULE, levels=17), digits()[0])["attention"]
+    assert said.verdict == "sick"
+    assert said.measured == pytest.approx(0.9, abs=1e-4)
 
 
 # The sampler.
@@ -304,6 +475,17 @@ def test_noise_in_the_last_step_shows() -> None:
         return x + 0.2 * torch.randn(shape)
 
     assert "images come back" in sick(through(noisy))
+
+
+def test_how_far_samples_are_from_images_is_a_deviation_of_pixels() -> None:
+    def shaken(model: Any, shape: Any) -> Tensor:
+        rows = torch.arange(shape[0]) % 10
+        return digits()[0][:10][rows] + 0.05 * torch.randn(shape)
+
+    said = through(shaken)
+    assert said["images come back"].measured == pytest.approx(0.05, rel=0.1)
+    assert said["images come back"].verdict == "unknown"
+    assert said["each as often"].measured == pytest.approx(0, abs=1e-6)
 
 
 def test_beta_tilde_on_ten_steps_loses_contrast() -> None:

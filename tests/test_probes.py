@@ -31,6 +31,9 @@ def test_the_oracle_stands_on_its_own_floor() -> None:
     # It is asked for eps, and sqrt((1 - alpha_bar) / alpha_bar) makes x0_hat of it.
     assert torch.allclose(b.error, b.floor, rtol=1e-3, atol=1e-6)
     assert ((b.slope - 1).abs() < 4 * b.slope_uncertainty + 1e-3).all()
+    oracle = Oracle(SCHEDULE, X0)
+    low = against_the_oracle(lambda x, t: oracle(x, t) / 2, DIFFUSION, X0, times=[20, 60, 120])
+    assert torch.allclose(low.slope, 2 * b.slope)  # what must be doubled to be right
     half = against_the_oracle(Oracle(SCHEDULE, X0[:50]), DIFFUSION, X0, times=[60])
     assert half.error > half.floor + 4 * half.uncertainty
 
@@ -81,10 +84,32 @@ def test_loss_is_in_the_coordinate_of_the_objective() -> None:
 def test_a_label_is_knowledge_of_the_oracle_too() -> None:
     x0, labels = digits()
     x0, labels = x0[:200], labels[:200]
-    network = UNet(8, 1, 8, (1,), classes=11).eval()
-    told = against_the_oracle(network, DIFFUSION, x0, times=[110], labels=labels)
+    of = [Oracle(SCHEDULE, x0[labels == c]) for c in range(10)]
+
+    def exact(xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        return torch.stack([oracle(xt, t) for oracle in of])[labels, torch.arange(len(xt))]
+
+    told = against_the_oracle(exact, DIFFUSION, x0, times=[110], labels=labels)  # type: ignore[arg-type]
     alone = against_the_oracle(Oracle(SCHEDULE, x0), DIFFUSION, x0, times=[110])
     assert told.floor < 0.95 * alone.floor
+    assert torch.allclose(told.error, told.floor, rtol=1e-3)
+
+
+def test_of_a_large_set_only_images_that_the_oracle_knows_are_noised() -> None:
+    """Hardly noised, an image is told from all that are known; of others it would be off."""
+    b = against_the_oracle(Oracle(SCHEDULE, X0), DIFFUSION, digits()[0], times=[5])
+    assert b.floor < 1e-6 < b.error
+
+
+def test_standard_errors_are_deviations_over_seeds() -> None:
+    shaken = Oracle(SCHEDULE, X0[:100])
+    every = [
+        against_the_oracle(shaken, DIFFUSION, X0, times=[60], images=64, seed=s) for s in range(16)
+    ]
+    for name, uncertainty in (("error", "uncertainty"), ("slope", "slope_uncertainty")):
+        found = torch.stack([getattr(b, name) for b in every]).std()
+        said = torch.stack([getattr(b, uncertainty) for b in every]).mean()
+        assert 0.5 < said / found < 2, name
 
 
 def test_the_clock_of_an_oracle_is_right() -> None:
@@ -99,6 +124,8 @@ def test_the_clock_of_an_oracle_is_right() -> None:
 @pytest.mark.parametrize("settings", [{"heads": 2, "attention": (8,)}, {"head_width": 4}])
 def test_attention_adds_up(settings: dict[str, object]) -> None:
     network = UNet(8, 1, 8, (1, 2), **settings)
+    for weight in network.parameters():  # a new network says 0, whatever is in it
+        torch.nn.init.normal_(weight, std=0.3)
     x, t = torch.randn(3, 1, 8, 8), torch.ones(3, dtype=torch.long)
     before = network(x, t)
     rows = attention_rows(network, x, t, None)
