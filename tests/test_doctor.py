@@ -555,3 +555,11 @@ def test_a_report_begins_with_what_is_sick() -> None:
         "healthy a: a is 1; expected 1",
         "1 sick, 1 unknown, 1 healthy",
     ]
+
+
+def test_a_report_without_a_fault_says_what_is_left_to_ask() -> None:
+    text = report([Finding("b", "unknown", math.nan, "no b", "2")])
+    count, rest = text.splitlines()[-2:]
+    assert count == "0 sick, 1 unknown, 0 healthy"
+    assert "oracle_through" in rest
+    assert "q_sample" in rest

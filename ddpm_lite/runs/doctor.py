@@ -40,6 +40,10 @@ Verdict = Literal["healthy", "sick", "unknown"]
 SURE = 4.0  # standard errors: by luck alone once in some ten thousand tests
 # Where an image is neither clear nor gone: there a network must have learnt something.
 LEAST_SNR, MOST_SNR = 0.3, 30.0
+LEFT = (
+    "Nothing is sick. Are the samples bad all the same? Test your sampler with oracle_through, ask "
+    "q_sample for its two factors, tell the network 1 and T, and compare the log (chapter 14)."
+)
 EARLY = (2, 3, 4, 6, 8, 11, 16)  # times at which one step more or less is a large part of the noise
 
 
@@ -84,7 +88,8 @@ def report(findings: list[Finding]) -> str:
     order = {"sick": 0, "unknown": 1, "healthy": 2}
     lines = [str(f) for f in sorted(findings, key=lambda f: order[f.verdict])]
     counts = ", ".join(f"{sum(f.verdict == v for f in findings)} {v}" for v in order)
-    return "\n".join([*lines, counts])
+    rest = [] if any(f.verdict == "sick" for f in findings) else [LEFT]
+    return "\n".join([*lines, counts, *rest])
 
 
 @door
@@ -389,7 +394,8 @@ def calibrated(b: ByTime) -> Finding:
         f"at {len(off)} t, slope of eps on eps_hat, farthest from 1",
         "1: a tenth more or less leaves noise, or takes image away",
         "the same schedule for training and sampling; noise times sqrt(1 - alpha_bar_t), not "
-        "times the variance; data scaled as in training",
+        "times the variance; data scaled as in training; the images that it was trained on, and "
+        "all of them",
     )
 
 
