@@ -395,7 +395,8 @@ function render({ model, el: root }) {
     root.setAttribute("aria-busy", String(more));
   }
   let spoken = false; // what comes after a reader's choice is, what the page begins with is not
-  for (const kind of ["input", "change", "click"]) root.addEventListener(kind, () => (spoken = true));
+  for (const kind of ["input", "change", "click"])
+    root.addEventListener(kind, () => (spoken = true));
   function walkOn() {
     if (flow.walkOn()) show();
     wake();
