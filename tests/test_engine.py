@@ -189,6 +189,25 @@ console.log(JSON.stringify([where, refused, begun.times, t(first), again.times, 
     assert told == [[40, 20, 0], [40], [40, 0], [40]]
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_late_failure_takes_away_no_other_gpu(tmp_path: Path, joined: bool) -> None:
+    program = f"""const chain = ddpmModels.eps.local({{ gpu: false }});
+let fail;
+const stop = () => {{}};
+chain.gpu = {{ stop, answers: () => new Promise((_, no) => (fail = () => no(new Error("late")))) }};
+const answers = chain.answers(chain.questions(new Float64Array(3 * 12 * 12), 1, undefined, null));
+while (!fail) await null;
+const another = {{ stop }};
+if ({str(joined).lower()}) chain.gpu = another;
+fail();
+const finite = (await answers)[0].every(Number.isFinite);
+const has = [chain.gpu === another, chain.gpu === undefined];
+console.log(JSON.stringify([finite, ...has, chain.refused]));
+"""
+    told = by_node(tmp_path, "eps", program)
+    assert told == [True, joined, not joined, "" if joined else "late"]
+
+
 def test_without_webassembly_it_draws_the_same(tmp_path: Path) -> None:
     """As under a policy that forbids to compile: the refusal is an error when compiling."""
     refused = """WebAssembly.Module = class { constructor() {

@@ -252,6 +252,35 @@ def test_a_gpu_that_was_lost_is_asked_for_again_by_the_next_chain(with_gpu: Brow
         assert (torch.tensor(data).view(5, -1)[0] - expected_end()).abs().max() < 1e-4
 
 
+# A first device that is lost while its pipelines are made, and the next chain.
+EARLY = """async (options) => {
+  const request = GPUAdapter.prototype.requestDevice;
+  let asked = 0;
+  GPUAdapter.prototype.requestDevice = async function () {
+    const device = await request.call(this);
+    if (asked++ === 0) {
+      Object.defineProperty(device, "lost", { value: Promise.resolve({ reason: "unknown" }) });
+      device.createComputePipelineAsync = async () => { throw new Error("the device is lost"); };
+    }
+    return device;
+  };
+  const chain = ddpmModels.x0.local({ gpu: "wait" });
+  await chain.joining;
+  const first = [!!chain.gpu, chain.refused];
+  await chain.answer({ do: "begin", ...options });
+  return [first, asked, !!chain.gpu, chain.refused, chain.again];
+}"""
+
+
+def test_a_gpu_that_was_lost_before_it_joined_is_asked_for_again(with_gpu: Browser) -> None:
+    """And once one has joined, as often as before."""
+    page = blank(with_gpu, script_of("x0"))
+    first, *then = page.evaluate(EARLY, OPTIONS)
+    page.close()
+    assert first == [False, "the device is lost"]
+    assert then == [2, True, "", 3]
+
+
 NEVER = """async (options) => {
   let asked = 0;
   GPUAdapter.prototype.requestDevice = async () => { asked++; throw new Error("no device"); };

@@ -66,7 +66,7 @@ import { readAlphaBar, Weights } from "./weights.js";
  */
 
 const TOLERANCE = 1e-3; // of what a GPU says, of the largest number
-const AGAIN = 3; // times that a GPU is asked for again, after one was lost
+const AGAIN = 3; // times in a row that a GPU is asked for in vain, after one was lost
 
 /** The noise of step i, each step's its own; 0 is what the chain begins with.
  * @type {(seed: number, i: number, n: number) => Float64Array}
@@ -147,13 +147,12 @@ export class Chain {
     const before = this.lost; // and false meanwhile, so that no chain asks for a second
     [this.gpu, this.lost, this.refused] = [undefined, false, ""];
     try {
-      gpu = await onGPU(this.unet, this.waits);
-      gpu.device.lost.then(({ reason }) => {
-        this.lost ||= reason !== "destroyed"; // by us
+      gpu = await onGPU(this.unet, this.waits, () => {
+        this.lost = true;
       });
       await this.try(gpu, this.waits);
       if (this.stopped) gpu.stop();
-      else this.gpu = gpu;
+      else [this.gpu, this.again] = [gpu, AGAIN];
     } catch (error) {
       gpu?.stop();
       this.lost ||= before;
@@ -334,8 +333,11 @@ export class Chain {
       if (said) throw new Error("the GPU says what is no number");
     } catch (error) {
       gpu?.stop();
-      this.gpu = undefined;
-      this.refused = error instanceof Error ? error.message : String(error);
+      if (this.gpu === gpu) {
+        // and not another, that has joined meanwhile
+        this.gpu = undefined;
+        this.refused = error instanceof Error ? error.message : String(error);
+      }
     }
     return asked.map((one) => this.asked(one));
   }

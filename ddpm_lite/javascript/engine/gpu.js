@@ -272,10 +272,10 @@ function inTime(promise, patience = PATIENCE) {
 }
 
 /** The network on the GPU, where the browser gives one. One that is a program, and slower than ours, is
- * taken only where `software` is.
- * @type {(unet: UNet, software: boolean) => Promise<OnGPU>}
+ * taken only where `software` is. `gone` is called when the device goes, but not when it is given back.
+ * @type {(unet: UNet, software: boolean, gone: () => void) => Promise<OnGPU>}
  */
-export async function onGPU(unet, software) {
+export async function onGPU(unet, software, gone) {
   const adapter = await inTime(navigator.gpu.requestAdapter());
   if (!adapter) throw new Error("there is no GPU");
   if (adapter.info.isFallbackAdapter && !software) throw new Error("the GPU is a program");
@@ -284,6 +284,7 @@ export async function onGPU(unet, software) {
     requested.then((late) => late.destroy()).catch(() => {}); // none came: nothing to destroy
     throw error;
   });
+  device.lost.then(({ reason }) => reason !== "destroyed" && gone());
   try {
     return await onDevice(unet, device, software);
   } catch (error) {
