@@ -85,17 +85,18 @@ unit: $(INSTALLED) ## The unit tests alone, without the chapters and the browser
 browser: $(INSTALLED) ## Find the Chromium of the browser tests, or get it
 	@$(BIN)/python tests/browser.py
 
+# What passes is kept for the build, which executes the others.
 nbval: $(INSTALLED)
-	$(SHARED) --nbval book
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile -p tests.executed --nbval book
 
 strict: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build -W -n --keep-going .
 	$(BIN)/python book/notebooks.py --built
 
-# The chapters run under nbval while the build, which keeps one core busy, executes them too.
 test: browser lint unit ## Everything: lint, types, unit tests, chapters under nbval, strict build, browser tests
 	$(BIN)/pip check
-	$(MAKE) --jobs 2 nbval strict
+	$(MAKE) nbval
+	$(MAKE) strict
 	$(ONE_THREAD) worksteal tests/book
 
 faults: $(INSTALLED) ## Meet every fault of files, kills, arguments and commands, and count what comes of it

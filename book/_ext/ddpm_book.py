@@ -4,7 +4,6 @@ Nothing on a page comes from outside, widgets run on the static host, figures ha
 twin, and a change of the package makes every chapter run again.
 """
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from docutils import nodes
+from fingerprint import cache_in, fingerprint
 from ledger import Ledger
 from light import choose_scripts, lighten
 from live_widget import VIEW, LiveWidget
@@ -46,11 +46,7 @@ def configure(app: Sphinx, config: Config) -> None:
     config.html_baseurl = config.ogp_site_url = os.environ.get("BOOK_URL", "")
     config.notfound_urls_prefix = urlsplit(config.html_baseurl).path or "/"
     config.notfound_context = {"title": "Page not found", "body": NOT_FOUND}
-    # The cache of executed chapters knows their cells only; tie it to what they import as well.
-    package = _fingerprint(ROOT / "requirements.txt", ROOT / "ddpm_lite")
-    config.nb_execution_cache_path = str(
-        Path(app.outdir).parent / ".jupyter_cache" / package
-    )
+    config.nb_execution_cache_path = str(cache_in(Path(app.outdir).parent))
 
 
 def rebuild_when_needed(
@@ -60,7 +56,7 @@ def rebuild_when_needed(
 
     Sphinx looks at the pages alone, and would keep old results and old style sheets.
     """
-    now = _fingerprint(
+    now = fingerprint(
         ROOT / "requirements.txt",
         ROOT / "ddpm_lite",
         ROOT / "book/_ext",
@@ -68,15 +64,6 @@ def rebuild_when_needed(
     )
     before, env.ddpm_fingerprint = getattr(env, "ddpm_fingerprint", now), now
     return [] if before == now else list(env.found_docs)
-
-
-def _fingerprint(*places: Path) -> str:
-    digest = hashlib.sha256()
-    for place in places:
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.is_file() and path.suffix != ".pyc":
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def copy_mathjax(app: Sphinx) -> None:
