@@ -83,8 +83,9 @@ def test_the_first_guess_alone_is_clipped_by_first() -> None:
 
 
 def test_the_same_seed_measures_the_same() -> None:
-    assert measure("linear", 0, SMALL) == measure("linear", 0, SMALL)
-    assert measure("linear", 0, SMALL) != measure("linear", 1, SMALL)
+    once, again, other = (measure("linear", seed, SMALL) for seed in (0, 0, 1))
+    assert once == again
+    assert once != other
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

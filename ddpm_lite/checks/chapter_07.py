@@ -50,15 +50,16 @@ def best_sigma(answer: Callable[[float], float]) -> None:
     """7.3: the sigma of least average cost for means that are off by so many grey levels."""
     expect_given(answer)
     for rmse in torch.rand(2, dtype=torch.float64).mul(0.5).add(0.6).tolist():
+        least = _least(rmse)
         expect_close(
             answer(rmse),
-            _least(rmse),
+            least,
             {
                 "That is the size of the error. The bin adds w^2 / 12 to the variance by itself, "
                 "so take it off.": rmse * 2 / 255,
-                "That is in grey levels; one of them is 2 / 255.": 127.5 * _least(rmse),
-                "[-1, 1] is two wide, so a grey level is 2 / 255, not 1 / 255.": _least(rmse) / 2,
-                "Return sigma itself, not its square.": _least(rmse) ** 2,
+                "That is in grey levels; one of them is 2 / 255.": 127.5 * least,
+                "[-1, 1] is two wide, so a grey level is 2 / 255, not 1 / 255.": least / 2,
+                "Return sigma itself, not its square.": least**2,
             },
             rtol=0.02,
         )

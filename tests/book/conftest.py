@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
 
 from tests.browser import ADVICE, find
 
@@ -25,6 +26,12 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+
+# What opening a page costs most, and what a test that looks at something else can do without.
+MATHEMATICS, FIGURES, CODE = "mathematics", "figures", "code"
+LESS = (MATHEMATICS, FIGURES, CODE)
+HIGHLIGHTED = re.compile(r'<div class="highlight\b.*?</pre></div>', re.DOTALL)
+EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 PATIENCE = 120_000  # ms; where all cores are busy, frames may stay away for more than half a minute
 
@@ -83,6 +90,10 @@ def left(request: Request) -> bool:
     return request.url.endswith("favicon.svg") and request.failure == "net::ERR_ABORTED"
 
 
+def no_code(route: Route) -> None:
+    route.fulfill(body=HIGHLIGHTED.sub("", route.fetch().text()), content_type="text/html")
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Open]:
     """Open a page; on leaving, fail if it erred or asked for anything outside itself."""
@@ -93,7 +104,7 @@ def visit(browser: Browser) -> Iterator[Open]:
         url: str,
         width: int = 1280,
         scheme: Any = "light",
-        mathematics: bool = True,
+        without: tuple[str, ...] = (),
         **options: Any,
     ) -> Page:
         context = browser.new_context(
@@ -101,8 +112,13 @@ def visit(browser: Browser) -> Iterator[Open]:
         )
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
-        if not mathematics:  # typesetting a chapter is half of what opening it costs
+        if MATHEMATICS in without:
             context.route("**/mathjax/**", lambda r: r.fulfill(content_type="text/javascript"))
+        if FIGURES in without:
+            svg = {"content_type": "image/svg+xml", "body": EMPTY}
+            context.route("**/_images/**", lambda r: r.fulfill(**svg))
+        if CODE in without:
+            context.route("http://**/*.html", no_code)
         page = context.new_page()
         own = ("file:", "data:", "blob:", "http://127.0.0.1:")
         page.on("request", lambda r: r.url.startswith(own) or faults.append(f"asked for {r.url}"))
@@ -134,6 +150,6 @@ def visit(browser: Browser) -> Iterator[Open]:
 @pytest.fixture
 def view(request: pytest.FixtureRequest, server: str, visit: Open) -> Page:
     """The PAGE of the module, once its first widget runs; test_pages.py opens it as a file too."""
-    page = visit(f"{server}/{request.module.PAGE}", mathematics=False)
+    page = visit(f"{server}/{request.module.PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     return page

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from .conftest import HTML, Open
+from .conftest import CODE, HTML, MATHEMATICS, Open
 
 PAGES = sorted(str(p.relative_to(HTML)) for p in [*HTML.glob("book/*.html"), HTML / "search.html"])
 CHAPTERS = [p for p in PAGES if Path(p).name[:2].isdigit()]
@@ -59,7 +59,7 @@ def test_a_phone_scrolls_down_only(page: str, server: str, visit: Open) -> None:
 
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_figures_have_a_caption_and_follow_the_theme(page: str, server: str, visit: Open) -> None:
-    view = visit(f"{server}/{page}", mathematics=False)
+    view = visit(f"{server}/{page}", without=(MATHEMATICS, CODE))
     for scheme, shown, hidden in (("light", "light", "dark"), ("dark", "dark", "light")):
         view.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         view.wait_for_selector(f"html[data-theme={scheme}]")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page
 
 from tests.asked import NAMES, NEARLY, QUESTIONS, Choice, Numeric
 
-from .conftest import HTML, Open
+from .conftest import CODE, FIGURES, HTML, LESS, Open
 from .test_access import SHAPES, colours, told
 
 PAGES = {n: f"book/{stem}.html" for n, stem in NAMES.items()}
@@ -85,7 +85,7 @@ def tries(question: Any) -> tuple[list[Any], Any]:
 
 @pytest.mark.parametrize("page", ASKING)
 def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> None:
-    view = visit(f"{server}/{page}")
+    view = visit(f"{server}/{page}", without=(FIGURES, CODE))
     view.wait_for_function("document.querySelectorAll('mjx-container').length > 20")
     view.evaluate("MathJax.startup.promise.then(() => 0)")
     chapter = int(Path(page).name[:2])
@@ -159,7 +159,7 @@ def typed_in(root: Locator, text: str) -> str:
 
 
 def test_numbers_as_readers_write_them(server: str, visit: Open) -> None:
-    root = of(visit(f"{server}/{SECOND}", mathematics=False), "2.1")
+    root = of(visit(f"{server}/{SECOND}", without=LESS), "2.1")
     for typed in ("0,4", "2/5", "0,2/0,5", "4e-1", " .4 ", "40%", "40 %"):
         assert typed_in(root, typed).startswith("Right."), typed
     for typed in ("40", "\u22120.4", "4/5"):
@@ -167,7 +167,7 @@ def test_numbers_as_readers_write_them(server: str, visit: Open) -> None:
 
 
 def test_what_is_no_number_is_no_answer(server: str, visit: Open) -> None:
-    root = of(visit(f"{server}/{SECOND}", mathematics=False), "2.1")
+    root = of(visit(f"{server}/{SECOND}", without=LESS), "2.1")
     for typed in ("", "a half", "1/2/3", "alert(1)", "0x1", "1/0", "%", "1 1/4"):
         root.get_by_label("Your answer").fill("0.4")
         assert check(root).startswith("Right.")
@@ -176,13 +176,13 @@ def test_what_is_no_number_is_no_answer(server: str, visit: Open) -> None:
 
 
 def test_a_comma_is_read_both_ways(server: str, visit: Open) -> None:
-    root = of(visit(f"{server}/{PAGES[4]}", mathematics=False), "4.4")
+    root = of(visit(f"{server}/{PAGES[4]}", without=LESS), "4.4")
     for typed in ("2,998", "+2,998", "5,996/2", "2,998,100/1,000,000"):
         assert typed_in(root, typed).startswith("Right."), typed
 
 
 def test_every_minus_is_one(server: str, visit: Open) -> None:
-    view = visit(f"{server}/{PAGES[9]}", mathematics=False)
+    view = visit(f"{server}/{PAGES[9]}", without=LESS)
     root = of(view, "9.5")
     for minus in "-\u2212\u2010\u2011\u2013\u2014":
         for typed in (f"{minus}1", f"{minus}0,6/0,6", f"{minus} 3/3"):
@@ -194,7 +194,7 @@ def test_every_minus_is_one(server: str, visit: Open) -> None:
 
 
 def test_two_digits_are_nearly_right(server: str, visit: Open) -> None:
-    view = visit(f"{server}/{FIRST}", mathematics=False)
+    view = visit(f"{server}/{FIRST}", without=LESS)
     root = of(view, "1.2")
     root.get_by_label("Your answer").fill("0.22")
     assert check(root) == NEARLY
@@ -205,12 +205,12 @@ def test_two_digits_are_nearly_right(server: str, visit: Open) -> None:
 
 def test_nothing_chosen_is_no_answer(server: str, visit: Open) -> None:
     name = next(n for n, q in QUESTIONS.items() if isinstance(q, Choice))
-    view = visit(f"{server}/{PAGES[int(name.split('.')[0])]}", mathematics=False)
+    view = visit(f"{server}/{PAGES[int(name.split('.')[0])]}", without=LESS)
     assert check(of(view, name)) == "Choose one of the answers."
 
 
 def test_what_was_answered_is_kept_counted_and_erased(base: str, visit: Open) -> None:
-    view = visit(f"{base}/{FIRST}", mathematics=False)
+    view = visit(f"{base}/{FIRST}", without=LESS)
     assert view.locator(".questions-answered").inner_text() == f"0 of {len(QUESTIONS)} answered"
     for name in OF_FIRST[:2]:
         answer(of(view, name), QUESTIONS[name], tries(QUESTIONS[name])[1])
@@ -242,7 +242,7 @@ def test_what_was_answered_is_kept_counted_and_erased(base: str, visit: Open) ->
 
 def test_what_is_erased_is_taken_back(server: str, visit: Open) -> None:
     """Here, on another page of the browser, and on one that is gone back to."""
-    view = visit(f"{server}/{FIRST}", mathematics=False)
+    view = visit(f"{server}/{FIRST}", without=LESS)
     answer(of(view, "1.4"), QUESTIONS["1.4"], QUESTIONS["1.4"].right())
     answer(of(view, "1.2"), QUESTIONS["1.2"], 0.0)
     assert check(of(view, "1.4")).startswith("Right.")
@@ -267,7 +267,7 @@ def test_what_is_erased_is_taken_back(server: str, visit: Open) -> None:
 
 @pytest.mark.parametrize("kept", ["no JSON", '{"1.1": true}', '["1.1", "99.1", "1.99", "x"]'])
 def test_what_is_kept_may_be_anything(kept: str, server: str, visit: Open) -> None:
-    view = visit(f"{server}/{SECOND}", mathematics=False)
+    view = visit(f"{server}/{SECOND}", without=LESS)
     view.evaluate("kept => localStorage.setItem('ddpm-questions', kept)", kept)
     go(view, f"{server}/{FIRST}")
     known = 1 if kept.startswith("[") else 0
@@ -339,7 +339,7 @@ def test_without_scripts_the_answer_is_folded(server: str, browser: Browser) -> 
 
 
 def test_in_print_there_are_questions_and_no_answers(server: str, visit: Open) -> None:
-    view = visit(f"{server}/{SECOND}", mathematics=False)
+    view = visit(f"{server}/{SECOND}", without=LESS)
     answer(of(view, "2.5"), QUESTIONS["2.5"], QUESTIONS["2.5"].right())
     check(of(view, "2.5"))
     view.emulate_media(media="print")
@@ -370,7 +370,7 @@ def test_no_answer_can_be_read_in_the_source(page: str) -> None:
 
 
 def test_reading_without_code(base: str, visit: Open) -> None:
-    view = visit(f"{base}/{SECOND}", mathematics=False)
+    view = visit(f"{base}/{SECOND}", without=LESS)
     code = view.locator(".cell:not(.tag_hide-cell) > .cell_input")
     outputs = view.locator(".cell:not(.tag_hide-cell) > .cell_output")
     shown = [outputs.nth(i).is_visible() for i in range(outputs.count())]

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from ddpm_lite.widgets import Bound
 from ddpm_lite.widgets.bound import LENGTHS
 
-from .conftest import Open
+from .conftest import LESS, Open
 from .widgets import MODULE, know_mathematics, widget
 
 PAGE = "book/04-elbo.html"
@@ -59,7 +59,7 @@ def settings() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("setting", settings(), ids=str)
 def test_the_numbers_agree_with_python(server: str, visit: Open, setting: dict[str, Any]) -> None:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     page.evaluate(MODULE)
     know_mathematics(page)
@@ -101,7 +101,7 @@ def test_the_words_and_the_marks_say_what_python_says(view: Page) -> None:
 
 
 def test_a_phone_holds_it(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
     page.wait_for_selector(".widget-host[data-ready]")
     box = widget(page).bounding_box()
     assert box is not None

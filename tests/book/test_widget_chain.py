@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from ddpm_lite.widgets import ReverseChain
 from ddpm_lite.widgets.chain import from_end, unpack
 
-from .conftest import Open
+from .conftest import LESS, Open
 from .widgets import MODULE, canvas_pixels, tapped_on_a_phone, widget
 
 PAGE = "book/09-sampling.html"
@@ -112,7 +112,7 @@ def test_what_is_on_the_screen(view: Page) -> None:
 
 
 def test_the_page_holds_the_chain_of_the_package(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     frames, _, _ = stored(page)
     python = ReverseChain().recording

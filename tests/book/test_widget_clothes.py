@@ -14,7 +14,7 @@ from ddpm_lite.runs.export import float16_weights
 from ddpm_lite.widgets import Clothes
 from ddpm_lite.widgets.sampler import LabelledFrame, walk
 
-from .conftest import Open, served
+from .conftest import LESS, Open, served
 from .test_access import OPTIONS, told
 from .test_policy import POLICY
 from .test_widget_sampler import IN_A_NOTEBOOK
@@ -92,7 +92,7 @@ def frames(**settings: Any) -> list[LabelledFrame]:
 
 def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
     """Through button, script, worker, WebAssembly and canvas; as a file too."""
-    page = ready(visit(f"{base}/{PAGE}"))
+    page = ready(visit(f"{base}/{PAGE}", without=LESS))
     asked(page, label=str(BAG), scale="3")
     assert "without WebAssembly" not in until(page, "Done: 1 image in 5 steps in your browser, ")
     expected = frames(steps=5, label=BAG, scale=3.0)
@@ -112,7 +112,7 @@ def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
 
 
 def test_the_same_start_at_four_scales(base: str, visit: Open) -> None:
-    page = ready(visit(f"{base}/{PAGE}"))
+    page = ready(visit(f"{base}/{PAGE}", without=LESS))
     ours(page).get_by_role("slider", name="Steps").fill("2")
     ours(page).get_by_role("button", name="Compare scales 0, 1, 2, 4").click()
     assert "asked for: Ankle boot" in until(page, "One start at four scales")
@@ -126,7 +126,7 @@ def test_the_same_start_at_four_scales(base: str, visit: Open) -> None:
 
 def test_a_drawing_comes_back_as_what_was_asked_for(server: str, visit: Open) -> None:
     """Drawn by keys, noised to t = 600, and brought back: what Python brings back."""
-    page = ready(visit(f"{server}/{PAGE}"))
+    page = ready(visit(f"{server}/{PAGE}", without=LESS))
     ours(page).locator("[name=start]").select_option("drawing")
     pad = ours(page).get_by_role("application")
     pad.focus()
@@ -145,7 +145,7 @@ def test_a_drawing_comes_back_as_what_was_asked_for(server: str, visit: Open) ->
 
 def test_the_network_is_loaded_once_and_when_asked_for(server: str, visit: Open) -> None:
     """As one script, of which another chain is drawn as well."""
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     loaded: list[int] = []
     page.on("response", lambda r: "models/" in r.url and loaded.append(len(r.body())))
     ready(page)
@@ -174,7 +174,9 @@ def test_under_a_policy_without_webassembly_it_draws_the_same(site: Any, bare: P
 
 
 def test_on_a_phone(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, scheme="dark", has_touch=True, is_mobile=True)
+    page = visit(
+        f"{server}/{PAGE}", without=LESS, width=390, scheme="dark", has_touch=True, is_mobile=True
+    )
     ready(page)
     ours(page).locator("[name=start]").select_option("drawing")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -188,7 +190,7 @@ def test_on_a_phone(server: str, visit: Open) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_what_was_drawn(server: str, visit: Open, scheme: str) -> None:
-    page = ready(visit(f"{server}/{PAGE}", scheme=scheme))
+    page = ready(visit(f"{server}/{PAGE}", without=LESS, scheme=scheme))
     ours(page).locator("[name=start]").select_option("drawing")
     ours(page).get_by_role("slider", name="Steps").fill("1")
     ours(page).get_by_role("button", name="Compare").click()
@@ -204,7 +206,7 @@ class Kernel(Answering, Clothes):
 
 
 def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:
-    page = ready(visit(f"{server}/{PAGE}"))
+    page = ready(visit(f"{server}/{PAGE}", without=LESS))
     kernel = Kernel(steps=2, seed=3, label="Bag")
     page.expose_function("kernel", kernel.answer)
     page.evaluate(IN_A_NOTEBOOK, {"steps": 2, "seed": 3, "label": BAG})
@@ -227,7 +229,7 @@ LANDING = "book/intro.html"
 @pytest.mark.parametrize("where", [LANDING, "book/09-sampling.html"])
 def test_a_page_has_it_when_asked(where: str, base: str, visit: Open) -> None:
     """One button; until it is pressed nothing of the widget or its network is there."""
-    page = visit(f"{base}/{where}", mathematics=False)
+    page = visit(f"{base}/{where}", without=LESS)
     page.wait_for_selector(".quiet-widget button")
     assert not page.evaluate("'ddpmQuiet' in window || 'ddpmModels' in window")
     assert page.locator(".ddpm-clothes").count() == 0
@@ -253,6 +255,6 @@ def test_the_landing_page_says_that_the_widget_is_missing(server: str, bare: Pag
 
 def test_the_page_reads_nothing_of_the_network(server: str, visit: Open) -> None:
     """A worker loads it, so that the page does not stutter."""
-    page = ready(visit(f"{server}/{PAGE}"))
+    page = ready(visit(f"{server}/{PAGE}", without=LESS))
     asked(page)
     assert not page.evaluate("window.ddpmModels?.fashion")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from ddpm_lite import decoder_nll, linear_schedule
 from ddpm_lite.widgets import Decoder
 
-from .conftest import Open
+from .conftest import LESS, Open
 from .widgets import MODULE, widget
 
 PAGE = "book/07-decoder.html"
@@ -42,7 +42,7 @@ def test_log_ndtr_agrees_with_torch_in_both_tails(view: Page) -> None:
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_the_decoder_agrees_with_python(server: str, visit: Open, levels: int) -> None:
     """Every level under thirty Gaussians, down to masses of e^-300,000,000."""
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     page.evaluate(MODULE)
     x = (2 * torch.arange(levels, dtype=torch.float64) / (levels - 1) - 1)[:, None]
@@ -102,7 +102,7 @@ def test_the_edge_levels_collect_what_lies_outside(view: Page) -> None:
 
 
 def test_a_phone_shows_one_panel_a_row(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
     page.wait_for_selector(".widget-host[data-ready]")
     lefts = page.evaluate(
         "[...document.querySelectorAll('.ddpm-widget figure')]"

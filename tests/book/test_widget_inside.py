@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 from ddpm_lite.widgets import InsideUNet
 from ddpm_lite.widgets.inside import spread
 
-from .conftest import Open
+from .conftest import LESS, Open
 from .widgets import MODULE, tapped_on_a_phone, widget
 
 PAGE = "book/10-unet.html"
@@ -82,7 +82,7 @@ def test_play_runs_to_the_end(view: Page) -> None:
 
 
 def test_the_browser_reads_the_bytes_as_python_does(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     page.evaluate(MODULE)
     inside = InsideUNet().inside

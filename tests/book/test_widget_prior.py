@@ -6,7 +6,7 @@ from playwright.sync_api import Page
 from ddpm_lite import linear_schedule
 from ddpm_lite.widgets.prior import prior_bits
 
-from .conftest import Open
+from .conftest import LESS, Open
 from .widgets import MODULE, widget
 
 PAGE = "book/05-prior-matching.html"
@@ -46,7 +46,7 @@ def test_the_dot_lies_on_the_curve(view: Page) -> None:
 
 
 def test_it_fits_a_phone(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390)
     page.wait_for_selector(".widget-host[data-ready]")
     box = widget(page).bounding_box()
     assert box is not None

@@ -14,7 +14,7 @@ from ddpm_lite.runs.export import browser_script, float16_weights
 from ddpm_lite.widgets import Sampler
 from ddpm_lite.widgets.sampler import step_noise, walk
 
-from .conftest import HTML, Open
+from .conftest import HTML, LESS, Open
 from .widgets import Answering, know_mathematics
 
 PAGE = "book/09-sampling.html"
@@ -54,7 +54,7 @@ IN_A_NOTEBOOK = """async (state) => {
 
 @pytest.fixture
 def view(server: str, visit: Open) -> Page:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_function(READY)
     return page
 
@@ -218,7 +218,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(server: str, bare: Page) -> No
 
 def test_it_draws_what_python_draws(base: str, visit: Open) -> None:
     """Through button, script, worker and canvas, to the last grey level but one; as a file too."""
-    view = visit(f"{base}/{PAGE}")
+    view = visit(f"{base}/{PAGE}", without=LESS)
     view.wait_for_function(READY)
     sampled(view)
     assert words(view).startswith("Done: 4 images in 10 steps in your browser, ")
@@ -381,7 +381,7 @@ def test_a_drawing_by_keys(view: Page) -> None:
 
 
 def test_a_drawing_by_finger_on_a_phone(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
     page.wait_for_function(READY)
     ours(page).locator("[name=start]").select_option("drawing")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -497,7 +497,7 @@ class Kernel(Answering, Sampler):
 
 
 def test_in_a_notebook_pytorch_draws(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_function(READY)
     kernel = Kernel(steps=5, seed=3)
     page.expose_function("kernel", kernel.answer)

@@ -12,7 +12,7 @@ from torch.nn.utils import vector_to_parameters
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, point_sets
 
-from .conftest import Open, served
+from .conftest import LESS, Open, served
 from .test_access import OPTIONS, told
 from .test_policy import POLICY
 
@@ -32,7 +32,7 @@ ASK = """async (questions) => {
 
 @pytest.fixture
 def view(server: str, visit: Open) -> Page:
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_function(READY)
     return page
 
@@ -89,7 +89,7 @@ def test_its_losses_are_pytorchs(view: Page) -> None:
 
 def test_it_is_quiet_then_trains_pauses_and_begins_again(base: str, visit: Open) -> None:
     """As a file too."""
-    page = visit(f"{base}/{PAGE}")
+    page = visit(f"{base}/{PAGE}", without=LESS)
     page.wait_for_function(READY)
     assert page.locator(".ddpm-turn").inner_text() == "Turn 0"
     assert path(page, ".drawn") == path(page, ".field") == ""
@@ -208,7 +208,7 @@ def test_a_page_in_the_background_rests(server: str, browser: Browser) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_what_was_trained(server: str, visit: Open, scheme: str) -> None:
-    page = visit(f"{server}/{PAGE}", scheme=scheme)
+    page = visit(f"{server}/{PAGE}", without=LESS, scheme=scheme)
     page.wait_for_function(READY)
     press(page, "Train")
     turn_is(page, 5)
@@ -220,7 +220,7 @@ def test_axe_finds_nothing_in_what_was_trained(server: str, visit: Open, scheme:
 
 def test_under_the_policy_it_trains_too(site: Path, visit: Open) -> None:
     with served(site, POLICY) as server:
-        page = visit(f"{server}/{PAGE}")
+        page = visit(f"{server}/{PAGE}", without=LESS)
         page.wait_for_function(READY)
         press(page, "Train")
         turn_is(page, 5)
@@ -230,7 +230,7 @@ def test_under_the_policy_it_trains_too(site: Path, visit: Open) -> None:
 def test_with_less_motion_the_samples_stand_still_for_longer(server: str, visit: Open) -> None:
     drawn = {}
     for motion in ("no-preference", "reduce"):
-        page = visit(f"{server}/{PAGE}", reduced_motion=motion)
+        page = visit(f"{server}/{PAGE}", without=LESS, reduced_motion=motion)
         page.wait_for_function(READY)
         press(page, "Train")
         turn_is(page, 5)
@@ -249,7 +249,7 @@ def test_with_less_motion_the_samples_stand_still_for_longer(server: str, visit:
 
 
 def test_a_phone_has_it_all(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
     page.wait_for_function(READY)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     pad = page.locator(".ddpm-points")

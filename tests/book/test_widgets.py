@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from ddpm_lite import cosine_schedule, linear_schedule
 from ddpm_lite.widgets import ForwardProcess, normals
 
-from .conftest import HTML, Open
+from .conftest import HTML, LESS, Open
 from .widgets import MODULE, canvas_pixels, know_mathematics, widget
 
 PAGE = "book/02-forward-process.html"
@@ -32,7 +32,7 @@ def test_every_slider_changes_the_picture(view: Page, name: str, key: str) -> No
 
 
 def test_a_slider_can_be_dragged_and_touched(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
     page.wait_for_selector(".widget-host[data-ready]")
     slider = page.get_by_role("slider", name="Step t", exact=True)
     slider.scroll_into_view_if_needed()
@@ -210,7 +210,7 @@ def test_the_right_curve_is_on_the_chart(view: Page) -> None:
 
 def test_jupyterlab_leaves_the_keys_to_the_controls(server: str, visit: Open) -> None:
     """Its shortcuts take arrow keys from a focused element that does not carry this attribute."""
-    page = visit(f"{server}/{PAGE}")
+    page = visit(f"{server}/{PAGE}", without=LESS)
     page.wait_for_selector(".widget-host[data-ready]")
     assert page.locator(".ddpm-widget :is(input, select, button)").count() == 8
     assert page.locator(".ddpm-widget [data-lm-suppress-shortcuts=true]").count() == 8
@@ -219,7 +219,7 @@ def test_jupyterlab_leaves_the_keys_to_the_controls(server: str, visit: Open) ->
 def test_dark_theme_reaches_the_widget(server: str, visit: Open) -> None:
     colors = []
     for scheme in ("light", "dark"):
-        page = visit(f"{server}/{PAGE}", scheme=scheme)
+        page = visit(f"{server}/{PAGE}", without=LESS, scheme=scheme)
         page.wait_for_selector(".widget-host[data-ready]")
         colors.append(
             page.evaluate("getComputedStyle(document.querySelector('.ddpm-widget')).color")

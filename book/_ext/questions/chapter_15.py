@@ -1,6 +1,7 @@
 """Chapter 15: the flow behind the chain, its solvers and its density, and the straight lines."""
 
 import math
+from functools import cache
 
 import torch
 from ddpm_lite import (
@@ -23,6 +24,7 @@ def of(value: float) -> torch.Tensor:
     return torch.full((1, 1), value, dtype=torch.float64)
 
 
+@cache
 def without_the_noise() -> str:
     """How wide the reverse SDE ends without its noise, for pixels N(0.4, 0.3^2)."""
     schedule = cosine_schedule()
@@ -31,6 +33,7 @@ def without_the_noise() -> str:
     return "narrow" if end < 0.9 * right else "wide" if end > 1.1 * right else "same"
 
 
+@cache
 def exact_in_one_step() -> str:
     """For which data DDIM goes from T to T/10 in one step as in many."""
     schedule = cosine_schedule()
@@ -50,6 +53,7 @@ def exact_in_one_step() -> str:
     return exact[0] if len(exact) == 1 else "none"
 
 
+@cache
 def error_of_heun(steps: int) -> float:
     """From T to T/8, for one Gaussian pixel, whose flow is known."""
     line = line_schedule(4096)
@@ -78,6 +82,7 @@ def image_of_the_line() -> float:
     return float(diffusion.convert(of(-0.8), xt, 1, "u", "x0"))
 
 
+@cache
 def brightness_left(snr: float = 0.003, dims: float = 4000, spread: float = 0.5) -> float:
     """The spread of the mean that the flow draws from pure noise, over that of the data."""
     end = math.acos((snr / (1 + snr)) ** 0.5)
