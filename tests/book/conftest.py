@@ -29,7 +29,7 @@ FLAGS = [
 
 # What opening a page costs most, and what a test that looks at something else can do without.
 MATHEMATICS, FIGURES, CODE = "mathematics", "figures", "code"
-LESS = (MATHEMATICS, FIGURES, CODE)
+LESS, TYPESET = (MATHEMATICS, FIGURES, CODE), (FIGURES, CODE)
 HIGHLIGHTED = re.compile(r'<div class="highlight\b.*?</pre></div>', re.DOTALL)
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 

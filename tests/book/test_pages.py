@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from .conftest import CODE, HTML, MATHEMATICS, Open
+from .conftest import CODE, HTML, LESS, MATHEMATICS, Open
 
 PAGES = sorted(str(p.relative_to(HTML)) for p in [*HTML.glob("book/*.html"), HTML / "search.html"])
 CHAPTERS = [p for p in PAGES if Path(p).name[:2].isdigit()]
@@ -109,7 +109,9 @@ WITH_WIDGETS = [p for p in CHAPTERS if "widget-view+json" in (HTML / p).read_tex
 
 
 @pytest.mark.parametrize("page", WITH_WIDGETS)
-def test_a_still_stands_in_for_each_widget(page: str, server: str, browser: Browser) -> None:
+def test_a_still_stands_in_for_each_widget(
+    page: str, server: str, browser: Browser, visit: Open
+) -> None:
     """Without JavaScript and in print; on the screen the widget takes its place."""
     view = browser.new_page(java_script_enabled=False)
     view.goto(f"{server}/{page}")
@@ -121,8 +123,7 @@ def test_a_still_stands_in_for_each_widget(page: str, server: str, browser: Brow
         assert len(still.get_attribute("alt") or "") > 40
     view.close()
 
-    view = browser.new_page()
-    view.goto(f"{server}/{page}")
+    view = visit(f"{server}/{page}", without=LESS)
     view.wait_for_function(
         f"document.querySelectorAll('.widget-host[data-ready]').length === {count}"
     )
@@ -130,7 +131,6 @@ def test_a_still_stands_in_for_each_widget(page: str, server: str, browser: Brow
     view.emulate_media(media="print")
     assert shown(view, ".widget-still") == ["block"] * count
     assert shown(view, ".widget-host") == ["none"] * count
-    view.close()
 
 
 def test_a_page_of_prose_brings_its_own_widget_alone(server: str, browser: Browser) -> None:

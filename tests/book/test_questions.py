@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.asked import NAMES, NEARLY, QUESTIONS, Choice, Numeric
 
-from .conftest import CODE, FIGURES, HTML, LESS, Open
-from .test_access import SHAPES, colours, told
+from .conftest import HTML, LESS, MATHEMATICS, TYPESET, Open
+from .test_access import told, violations
 
 PAGES = {n: f"book/{stem}.html" for n, stem in NAMES.items()}
 FIRST, SECOND = PAGES[1], PAGES[2]
 OF_FIRST = [name for name in QUESTIONS if name.startswith("1.")]
 ASKING = [PAGES[n] for n in sorted({int(name.split(".")[0]) for name in QUESTIONS})]
-SCHEMES: tuple[Any, ...] = ("light", "dark")
 # A browser that refuses to keep what the book asks it to.
 REFUSES = """for (const does of ["getItem", "setItem", "removeItem"]) {
   const plain = Storage.prototype[does];
@@ -85,7 +83,7 @@ def tries(question: Any) -> tuple[list[Any], Any]:
 
 @pytest.mark.parametrize("page", ASKING)
 def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> None:
-    view = visit(f"{server}/{page}", without=(FIGURES, CODE))
+    view = visit(f"{server}/{page}", without=TYPESET)
     view.wait_for_function("document.querySelectorAll('mjx-container').length > 20")
     view.evaluate("MathJax.startup.promise.then(() => 0)")
     chapter = int(Path(page).name[:2])
@@ -107,13 +105,7 @@ def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> 
         assert view.locator(".questions-answered").inner_text() == (
             f"{count} of {len(QUESTIONS)} answered"
         )
-    for scheme in SCHEMES:
-        view.emulate_media(color_scheme=scheme)
-        view.wait_for_selector(f"html[data-theme={scheme}]")
-        view.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
-        found = colours(view, ".question")
-        assert not found, "\n".join(map(told, found))
-    found = Axe().run(view, context=".question", options=SHAPES).response["violations"]
+    found = violations(view, ".question")
     assert not found, "\n".join(map(told, found))
 
 
@@ -370,7 +362,7 @@ def test_no_answer_can_be_read_in_the_source(page: str) -> None:
 
 
 def test_reading_without_code(base: str, visit: Open) -> None:
-    view = visit(f"{base}/{SECOND}", without=LESS)
+    view = visit(f"{base}/{SECOND}", without=(MATHEMATICS,))
     code = view.locator(".cell:not(.tag_hide-cell) > .cell_input")
     outputs = view.locator(".cell:not(.tag_hide-cell) > .cell_output")
     shown = [outputs.nth(i).is_visible() for i in range(outputs.count())]

@@ -14,7 +14,7 @@ from ddpm_lite.runs.export import float16_weights
 from ddpm_lite.widgets import Clothes
 from ddpm_lite.widgets.sampler import LabelledFrame, walk
 
-from .conftest import LESS, Open, served
+from .conftest import LESS, TYPESET, Open, served
 from .test_access import OPTIONS, told
 from .test_policy import POLICY
 from .test_widget_sampler import IN_A_NOTEBOOK
@@ -174,9 +174,8 @@ def test_under_a_policy_without_webassembly_it_draws_the_same(site: Any, bare: P
 
 
 def test_on_a_phone(server: str, visit: Open) -> None:
-    page = visit(
-        f"{server}/{PAGE}", without=LESS, width=390, scheme="dark", has_touch=True, is_mobile=True
-    )
+    phone: dict[str, Any] = {"width": 390, "has_touch": True, "is_mobile": True}
+    page = visit(f"{server}/{PAGE}", without=TYPESET, scheme="dark", **phone)
     ready(page)
     ours(page).locator("[name=start]").select_option("drawing")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

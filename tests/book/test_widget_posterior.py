@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from ddpm_lite import GaussianDiffusion, gaussian_kl, linear_schedule
 from ddpm_lite.widgets import Posterior
 
-from .conftest import LESS, Open
+from .conftest import LESS, TYPESET, Open
 from .widgets import MODULE, know_mathematics, widget
 
 PAGE = "book/06-posterior-matching.html"
@@ -191,7 +191,7 @@ def test_words_are_spoken_and_the_charts_have_names(view: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_both_themes(server: str, visit: Open, scheme: str) -> None:
-    page = visit(f"{server}/{PAGE}", without=LESS, width=390, scheme=scheme)
+    page = visit(f"{server}/{PAGE}", without=TYPESET, width=390, scheme=scheme)
     page.wait_for_selector(".widget-host[data-ready]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     frame = page.locator(".ddpm-table-frame")

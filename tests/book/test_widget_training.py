@@ -12,7 +12,7 @@ from torch.nn.utils import vector_to_parameters
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, point_sets
 
-from .conftest import LESS, Open, served
+from .conftest import LESS, TYPESET, Open, served
 from .test_access import OPTIONS, told
 from .test_policy import POLICY
 
@@ -249,7 +249,7 @@ def test_with_less_motion_the_samples_stand_still_for_longer(server: str, visit:
 
 
 def test_a_phone_has_it_all(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", without=LESS, width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", without=TYPESET, width=390, has_touch=True, is_mobile=True)
     page.wait_for_function(READY)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     pad = page.locator(".ddpm-points")
