@@ -32,11 +32,11 @@ def test_nothing_found_is_told_in_one_line(
     bare: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert browser.main() == 1
-    assert [way[-1] for way in bare] == ["chromium", "chromium"]
-    assert [way[0] for way in bare] == [sys.executable, "apt-get"]
+    assert [way[-1] for way in bare] == ["chromium", *browser.NAMES[:2]]
+    assert [way[0] for way in bare] == [sys.executable, "apt-get", "apt-get"]
     text = capsys.readouterr().err
     assert text.count("\n") == 1
-    assert "apt-get install chromium" in text
+    assert f"apt-get install {browser.NAMES[0]}" in text
     monkeypatch.setattr(browser.os, "geteuid", lambda: 1000, raising=False)
     bare.clear()
     assert browser.main() == 1
