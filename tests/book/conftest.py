@@ -5,10 +5,12 @@ import http.server
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
@@ -33,6 +35,7 @@ LESS, TYPESET = (MATHEMATICS, FIGURES, CODE), (FIGURES, CODE)
 HIGHLIGHTED = re.compile(r'<div class="highlight\b.*?</pre></div>', re.DOTALL)
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
+ON_ITS_WAY: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
 PATIENCE = 120_000  # ms; where all cores are busy, frames may stay away for more than half a minute
 
 
@@ -94,6 +97,34 @@ def no_code(route: Route) -> None:
     route.fulfill(body=HIGHLIGHTED.sub("", route.fetch().text()), content_type="text/html")
 
 
+def quiet(page: Page) -> None:
+    """Until half a second has passed with nothing on its way to the page.
+
+    Of a page from a file, playwright's own "networkidle" does not come every time.
+    """
+    page.wait_for_load_state()
+    since, start = time.monotonic(), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        page.wait_for_timeout(50)
+        if ON_ITS_WAY[page]:
+            since = time.monotonic()
+        if since - start > PATIENCE / 1000:
+            pytest.fail(f"still on its way: {[r.url for r in ON_ITS_WAY[page]]}")
+
+
+def typeset(page: Page) -> None:
+    """Until the formulas of the page, if it has any, are typeset."""
+    if page.locator(".math").count():
+        page.wait_for_function("globalThis.MathJax?.startup?.promise")
+        page.evaluate("MathJax.startup.promise.then(() => 0)")
+
+
+def fits_a_phone(page: Page) -> None:
+    """A formula that is not typeset yet may be wider than one that is."""
+    typeset(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Open]:
     """Open a page; on leaving, fail if it erred or asked for anything outside itself."""
@@ -120,6 +151,10 @@ def visit(browser: Browser) -> Iterator[Open]:
         if CODE in without:
             context.route("http://**/*.html", no_code)
         page = context.new_page()
+        asked = ON_ITS_WAY[page] = set()
+        page.on("request", lambda r: asked.add(r))
+        for end in ("requestfinished", "requestfailed"):
+            page.on(end, lambda r: asked.discard(r))
         own = ("file:", "data:", "blob:", "http://127.0.0.1:")
         page.on("request", lambda r: r.url.startswith(own) or faults.append(f"asked for {r.url}"))
         page.on("requestfailed", lambda r: left(r) or faults.append(f"did not get {r.url}"))

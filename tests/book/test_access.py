@@ -64,10 +64,15 @@ def violations(view: Page, within: str | None = None) -> list[dict[str, Any]]:
 
 
 def in_theme(view: Page, scheme: Any) -> None:
-    """A colour on its way from the light theme to the dark is neither."""
     view.emulate_media(color_scheme=scheme)
     view.wait_for_selector(f"html[data-theme={scheme}]")
-    view.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+    settled(view)
+
+
+def settled(view: Page) -> None:
+    """A colour on its way from the light theme to the dark is neither."""
+    view.wait_for_function("""document.getAnimations().every((a) =>
+        !(a instanceof CSSTransition) || a.playState !== "running")""")
 
 
 def told(violation: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from .conftest import CODE, HTML, LESS, MATHEMATICS, Open
+from .conftest import CODE, HTML, LESS, MATHEMATICS, Open, fits_a_phone, quiet
 
 PAGES = sorted(str(p.relative_to(HTML)) for p in [*HTML.glob("book/*.html"), HTML / "search.html"])
 CHAPTERS = [p for p in PAGES if Path(p).name[:2].isdigit()]
@@ -21,7 +21,7 @@ def test_no_error_nothing_from_outside_and_mathematics_typeset(
     page: str, base: str, visit: Open
 ) -> None:
     view = visit(f"{base}/{page}")
-    view.wait_for_load_state("networkidle")
+    quiet(view)
     assert page == "search.html" or view.locator("article h1").count() == 1
     assert (page == "search.html") == bool(view.locator("script[src*=searchindex]").count())
     assert view.locator("article img:not([alt])").count() == 0
@@ -46,11 +46,8 @@ def test_no_error_nothing_from_outside_and_mathematics_typeset(
 @pytest.mark.parametrize("page", PAGES)
 def test_a_phone_scrolls_down_only(page: str, server: str, visit: Open) -> None:
     view = visit(f"{server}/{page}", width=390)
-    view.wait_for_load_state("networkidle")
-    assert view.evaluate("document.documentElement.scrollWidth") <= 390
-    if view.locator("div.math").count():
-        view.wait_for_selector("div.math mjx-container")
-        view.evaluate("MathJax.startup.promise.then(() => 0)")
+    quiet(view)
+    fits_a_phone(view)
     room = "e.closest('div.math').clientWidth"
     wide = f"all => all.filter(e => e.scrollWidth > {room} + 1).map(e => e.textContent)"
     found = view.locator("div.math mjx-container").evaluate_all(wide)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from .conftest import Open, served
+from .conftest import Open, quiet, served
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:; "
@@ -44,7 +44,7 @@ def test_a_question_is_checked_and_code_is_folded(site: Path, visit: Open) -> No
         assert question.get_by_role("status").inner_text().startswith("Right. ")
         page.get_by_label("Read without code").check()
         assert not page.locator(".cell_input").first.is_visible()
-        page.wait_for_load_state("networkidle")
+        quiet(page)
 
 
 def test_where_a_widget_may_not_run_it_says_so(site: Path, browser: Browser) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator, Page
 
 from tests.asked import NAMES, NEARLY, QUESTIONS, Choice, Numeric
 
-from .conftest import HTML, LESS, MATHEMATICS, TYPESET, Open
+from .conftest import HTML, LESS, MATHEMATICS, TYPESET, Open, quiet, typeset
 from .test_access import told, violations
 
 PAGES = {n: f"book/{stem}.html" for n, stem in NAMES.items()}
@@ -39,7 +39,7 @@ def of(view: Page, name: str) -> Locator:
 
 def go(view: Page, address: str) -> None:
     """To another page, once this one has all it asked for: what is cut off would be a fault."""
-    view.wait_for_load_state("networkidle")
+    quiet(view)
     view.goto(address)
 
 
@@ -85,7 +85,7 @@ def tries(question: Any) -> tuple[list[Any], Any]:
 def test_every_answer_meets_its_verdict(page: str, server: str, visit: Open) -> None:
     view = visit(f"{server}/{page}", without=TYPESET)
     view.wait_for_function("document.querySelectorAll('mjx-container').length > 20")
-    view.evaluate("MathJax.startup.promise.then(() => 0)")
+    typeset(view)
     chapter = int(Path(page).name[:2])
     names = [name for name in QUESTIONS if name.split(".")[0] == str(chapter)]
     assert view.locator(".question").count() == len(names)
@@ -292,7 +292,7 @@ def test_nothing_is_moved_by_what_was_answered(server: str, visit: Open) -> None
             "names => localStorage.setItem('ddpm-questions', JSON.stringify(names))", answered
         )
         go(view, f"{server}/{SECOND}")
-        view.evaluate("MathJax.startup.promise.then(() => 0)")
+        typeset(view)
         places.append([view.evaluate(PLACES), view.evaluate(title)])
     assert view.locator(".chapter-answered:visible").count() == len(PAGES)
     assert places[0] == places[1]
@@ -306,7 +306,7 @@ def test_the_controls_are_there_before_any_script(server: str, visit: Open) -> N
     heights = []
     for _ in range(2):
         go(view, f"{server}/{SECOND}")
-        view.evaluate("MathJax.startup.promise.then(() => 0)")
+        typeset(view)
         every = "all => all.map(e => e.getBoundingClientRect().height)"
         heights.append(view.locator(".question, .reading-aids").evaluate_all(every))
         view.unroute_all()
@@ -343,7 +343,7 @@ def test_in_print_there_are_questions_and_no_answers(server: str, visit: Open) -
 @pytest.mark.parametrize("page", ASKING)
 def test_a_phone_has_room_for_them(page: str, server: str, visit: Open) -> None:
     view = visit(f"{server}/{page}", width=390)
-    view.evaluate("MathJax.startup.promise.then(() => 0)")
+    typeset(view)
     for answer in view.locator(".question-answer summary").all():
         answer.click()
     wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.id)"

@@ -14,8 +14,8 @@ from ddpm_lite.runs.export import float16_weights
 from ddpm_lite.widgets import Clothes
 from ddpm_lite.widgets.sampler import LabelledFrame, walk
 
-from .conftest import LESS, TYPESET, Open, served
-from .test_access import OPTIONS, told
+from .conftest import LESS, Open, fits_a_phone, quiet, served
+from .test_access import OPTIONS, settled, told
 from .test_policy import POLICY
 from .test_widget_sampler import IN_A_NOTEBOOK
 from .widgets import Answering
@@ -149,7 +149,7 @@ def test_the_network_is_loaded_once_and_when_asked_for(server: str, visit: Open)
     loaded: list[int] = []
     page.on("response", lambda r: "models/" in r.url and loaded.append(len(r.body())))
     ready(page)
-    page.wait_for_load_state("networkidle")
+    quiet(page)
     assert not page.evaluate("'ddpmModels' in window")
     assert not loaded
     asked(page)
@@ -175,10 +175,10 @@ def test_under_a_policy_without_webassembly_it_draws_the_same(site: Any, bare: P
 
 def test_on_a_phone(server: str, visit: Open) -> None:
     phone: dict[str, Any] = {"width": 390, "has_touch": True, "is_mobile": True}
-    page = visit(f"{server}/{PAGE}", without=TYPESET, scheme="dark", **phone)
+    page = visit(f"{server}/{PAGE}", scheme="dark", **phone)
     ready(page)
     ours(page).locator("[name=start]").select_option("drawing")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits_a_phone(page)
     for control in ours(page).locator("button, select, input").all():
         box = control.bounding_box()
         assert box is None or box["height"] >= 24  # a finger's width
@@ -195,7 +195,7 @@ def test_axe_finds_nothing_in_what_was_drawn(server: str, visit: Open, scheme: s
     ours(page).get_by_role("button", name="Compare").click()
     until(page, "One start at four scales")
     asked(page)
-    page.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+    settled(page)
     found = Axe().run(page, ".ddpm-clothes", options=OPTIONS).response["violations"]
     assert not found, "\n".join(map(told, found))
 

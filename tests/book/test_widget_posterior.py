@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from ddpm_lite import GaussianDiffusion, gaussian_kl, linear_schedule
 from ddpm_lite.widgets import Posterior
 
-from .conftest import LESS, TYPESET, Open
+from .conftest import LESS, Open, fits_a_phone
 from .widgets import MODULE, know_mathematics, widget
 
 PAGE = "book/06-posterior-matching.html"
@@ -191,9 +191,9 @@ def test_words_are_spoken_and_the_charts_have_names(view: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_both_themes(server: str, visit: Open, scheme: str) -> None:
-    page = visit(f"{server}/{PAGE}", without=TYPESET, width=390, scheme=scheme)
+    page = visit(f"{server}/{PAGE}", width=390, scheme=scheme)
     page.wait_for_selector(".widget-host[data-ready]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits_a_phone(page)
     frame = page.locator(".ddpm-table-frame")
     assert frame.evaluate("e => e.scrollWidth <= e.clientWidth")
     color = page.locator(".ddpm-table td").first.evaluate("e => getComputedStyle(e).color")

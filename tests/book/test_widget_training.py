@@ -12,8 +12,8 @@ from torch.nn.utils import vector_to_parameters
 from ddpm_lite import GaussianDiffusion, linear_schedule
 from ddpm_lite.widgets.points import NETWORK, PEN, PointNet, draw_batch, point_sets
 
-from .conftest import LESS, TYPESET, Open, served
-from .test_access import OPTIONS, told
+from .conftest import LESS, Open, fits_a_phone, served
+from .test_access import OPTIONS, settled, told
 from .test_policy import POLICY
 
 PAGE = "book/08-simplified-loss.html"
@@ -213,7 +213,7 @@ def test_axe_finds_nothing_in_what_was_trained(server: str, visit: Open, scheme:
     press(page, "Train")
     turn_is(page, 5)
     pause(page)
-    page.wait_for_function("document.getAnimations().every(a => !(a instanceof CSSTransition))")
+    settled(page)
     found = Axe().run(page, ".ddpm-training", options=OPTIONS).response["violations"]
     assert not found, "\n".join(map(told, found))
 
@@ -249,9 +249,9 @@ def test_with_less_motion_the_samples_stand_still_for_longer(server: str, visit:
 
 
 def test_a_phone_has_it_all(server: str, visit: Open) -> None:
-    page = visit(f"{server}/{PAGE}", without=TYPESET, width=390, has_touch=True, is_mobile=True)
+    page = visit(f"{server}/{PAGE}", width=390, has_touch=True, is_mobile=True)
     page.wait_for_function(READY)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits_a_phone(page)
     pad = page.locator(".ddpm-points")
     pad.scroll_into_view_if_needed()
     box = pad.bounding_box()

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page
 import ddpm_lite.javascript
 from ddpm_lite.javascript import as_module
 
-from .conftest import Open
+from .conftest import Open, fits_a_phone
 
 # Puts the page's first widget, or the one of this number, into window.widget: its model, and its
 # module to call functions of.
@@ -65,7 +65,7 @@ def tapped_on_a_phone(visit: Open, url: str, name: str) -> int:
     """The value of a slider that a finger touched at four fifths; the page must fit the screen."""
     page = visit(url, width=390, has_touch=True, is_mobile=True)
     page.wait_for_selector(".widget-host[data-ready]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fits_a_phone(page)
     slider = page.get_by_role("slider", name=name, exact=True)
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
