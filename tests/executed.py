@@ -1,6 +1,6 @@
 """What nbval has run, the build of the book need not run again.
 
-    python -m pytest -p tests.executed --nbval book
+    make nbval
 
 Each chapter that passes goes, with all that its kernel said, where Jupyter Book looks for chapters
 that it has executed before. What the kernel said is put together by nbclient, as when the build

@@ -1202,7 +1202,7 @@ TESTS = {
     "batches": ["batches", "device", "pretend"],
     "training": ["training", "damage", "labels", "replay", "device"],
     "runs.commands": ["commands", "beforehand", "labels"],
-    "runs.recipes": ["recipes", "beforehand"],
+    "runs.recipes": ["recipes", "beforehand", "labels"],
     "quality.evaluation": ["evaluation", "pretend"],
     "images.sets": ["sets", "sources"],
     "images.sources": ["sources", "sets"],

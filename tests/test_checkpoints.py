@@ -171,6 +171,10 @@ def test_cut_short_foreign_and_unfitting_weights(tmp_path: Path) -> None:
         save_file(tensors, path, {"format": "ddpm-lite 1", **metadata})
         with pytest.raises(ValueError, match=f"(?s)do not fit their configuration: .*{expected}"):
             load(path)
+    says = {name: json.dumps(v) for name, v in says.items()} | {"type": "float8"}
+    save_file(tensors, path, {"format": "ddpm-lite 1", **says})
+    with pytest.raises(ValueError, match="its type must be float32 or float64, got 'float8'"):
+        load(path)
 
 
 class Hostile:

@@ -34,6 +34,7 @@ def notebook(path: Path, *cells: str) -> Any:
 
 def by_nbval(folder: Path, *more: str) -> int:
     command = [sys.executable, "-m", "pytest", "-p", "tests.executed", "--nbval", str(folder)]
+    command += ["--rootdir", str(folder)]  # a deselected cell is named from there
     command += ["--executed", str(folder / "build"), "-p", "no:cacheprovider", *more]
     root = Path(__file__).parents[1]
     run = subprocess.run(command, cwd=root, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)

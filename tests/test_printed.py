@@ -39,7 +39,10 @@ from tests.systems import of_the_source, several_processes
 __all__ = ["offline"]
 
 # What the Makefile adds for CI's sake, and a reader need not type.
-ADDED = r"OMP_NUM_THREADS=1 |-n logical --dist \w+ |--disable-pip-version-check "
+ADDED = (
+    r"OMP_NUM_THREADS=1 |-n logical --dist \w+ |--disable-pip-version-check "
+    r"|PYTHONPATH=\. |-p tests\.executed "
+)
 
 
 @cache
