@@ -87,7 +87,7 @@ browser: $(INSTALLED) ## Find the Chromium of the browser tests, or get it
 
 # What passes is kept for the build, which executes the others.
 nbval: $(INSTALLED)
-	PYTHONPATH=. $(SHARED) -p tests.executed --nbval book
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile -p tests.executed --nbval book
 
 strict: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build -W -n --keep-going .

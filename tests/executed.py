@@ -4,7 +4,8 @@
 
 Each chapter that passes goes, with all that its kernel said, where Jupyter Book looks for chapters
 that it has executed before. What the kernel said is put together by nbclient, as when the build
-runs them; nbval keeps text and pictures alone, and no state of widgets.
+runs them; nbval keeps text and pictures alone, and no state of widgets. Cells that nbval skips are
+run here, for the build would run them.
 """
 
 import sys
@@ -28,8 +29,11 @@ from fingerprint import cache_in  # noqa: E402
 class Executed:
     """A notebook while nbval runs it, cell by cell."""
 
-    def __init__(self, file: Any):
+    def __init__(self, file: Any, build: Path):
+        self.build, self.cache = build, cache_in(build)
         self.notebook = deepcopy(file.nb)
+        told = file.kernel.kc.kernel_info(reply=True, timeout=60)["content"]
+        self.notebook.metadata.language_info = told["language_info"]
         self.client = NotebookClient(self.notebook, record_timing=False)
         self.places = [i for i, c in enumerate(self.notebook.cells) if c.cell_type == "code"]
         self.turn = ""
@@ -40,7 +44,7 @@ class Executed:
 
     def begin(self, number: int) -> None:
         """The cell that runs next."""
-        self.place = self.places[number]
+        self.place, self.turn = self.places[number], ""
         self.client.clear_before_next_output = False
 
     def take(self, message: dict[str, Any]) -> None:
@@ -51,7 +55,23 @@ class Executed:
         if about == self.turn and message["msg_type"] != "status":
             self.client.process_message(message, self.notebook.cells[self.place], self.place)
 
-    def keep(self, path: Path, cache: Path) -> None:
+    def run(self, file: Any) -> None:
+        """A cell that nbval would skip."""
+        source = self.notebook.cells[self.place].source
+        turn = file.kernel.execute_cell_input(source, allow_stdin=False)
+        file.kernel.await_reply(turn, timeout=file.config.option.nbval_cell_timeout)
+        while True:
+            message = file.get_kernel_message(timeout=60)
+            if message["msg_type"] == "error":
+                raise RuntimeError(message["content"]["evalue"])
+            ours = message["parent_header"].get("msg_id") == turn
+            if ours and message["content"].get("execution_state") == "idle":
+                return
+
+    def keep(self, path: Path) -> None:
+        """But not what an older package has said, where it changed on the way."""
+        if cache_in(self.build) != self.cache:
+            return
         self.client.set_widgets_metadata()
         for number, place in enumerate(self.places, 1):  # nbval has the kernel count nothing
             cell = self.notebook.cells[place]
@@ -60,9 +80,11 @@ class Executed:
                 if "execution_count" in output:
                     output.execution_count = number
         bundle = CacheBundleIn(self.notebook, str(path), data={})
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / "lock"):  # chapters run side by side
-            get_cache(cache).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.cache / "lock"):  # chapters run side by side
+            get_cache(self.cache).cache_notebook_bundle(
+                bundle, check_validity=False, overwrite=True
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,23 +100,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(patch.undo)
 
 
+@pytest.hookimpl(trylast=True)  # once the file has its kernel
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if isinstance(item, IPyNbCell):
         file: Any = item.parent
         if not hasattr(file, "executed"):
-            file.executed = Executed(file)
+            file.executed = Executed(file, Path(item.config.getoption("--executed")))
         file.executed.begin(item.cell_num)
+        if item.options["skip"]:
+            file.executed.run(file)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     report = yield
-    if isinstance(item, IPyNbCell):
+    if isinstance(item, IPyNbCell) and call.when == "call":
         executed = item.parent.executed  # type: ignore[union-attr]
-        if call.when == "call" and not report.failed:
+        if not report.failed:
             executed.left.discard(item.cell_num)
             if not executed.left:
-                executed.keep(item.path, cache_in(Path(item.config.getoption("--executed"))))
+                executed.keep(item.path)
     return report
 
 

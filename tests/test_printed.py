@@ -41,7 +41,7 @@ __all__ = ["offline"]
 # What the Makefile adds for CI's sake, and a reader need not type.
 ADDED = (
     r"OMP_NUM_THREADS=1 |-n logical --dist \w+ |--disable-pip-version-check "
-    r"|PYTHONPATH=\. |-p tests\.executed "
+    r"|\.venv/bin/python -m (?=pytest )|-p tests\.executed "
 )
 
 

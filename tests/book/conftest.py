@@ -94,7 +94,8 @@ def left(request: Request) -> bool:
 
 
 def no_code(route: Route) -> None:
-    route.fulfill(body=HIGHLIGHTED.sub("", route.fetch().text()), content_type="text/html")
+    response = route.fetch()
+    route.fulfill(response=response, body=HIGHLIGHTED.sub("", response.text()))
 
 
 def quiet(page: Page) -> None:

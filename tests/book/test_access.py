@@ -43,10 +43,14 @@ LOOKS = """(within) => {
   return count.size;
 }"""
 
-THE_REST = """for (const formula of document.querySelectorAll("mjx-container"))
-  if (!formula.querySelector("[data-look]")) formula.replaceChildren();
+THE_REST = """for (const formula of document.querySelectorAll("mjx-container")) {
+  const frame = formula.closest("div.math");
+  const scrolls = frame && frame.scrollWidth > frame.clientWidth;
+  if (!scrolls && !formula.querySelector("[data-look]")) formula.replaceChildren();
+}
 for (const word of document.querySelectorAll(":is(.highlight pre, .sig) span:not([data-look])"))
-  word.replaceWith(...word.childNodes);"""
+  if (word.getAttributeNames().every((name) => name === "class"))
+    word.replaceWith(...word.childNodes);"""
 
 
 def violations(view: Page, within: str | None = None) -> list[dict[str, Any]]:
