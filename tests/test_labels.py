@@ -192,7 +192,9 @@ def test_from_a_folder_to_samples_by_name(
     weights = lively(trained)
     assert load(trained / "model.safetensors")[0].classes == 4  # one more, for a hidden label
     main(["info", str(trained)])
-    assert json.loads(capsys.readouterr().out)["about"]["classes"] == CLASSES
+    says = json.loads(capsys.readouterr().out)
+    assert says["about"]["classes"] == CLASSES
+    assert says["labels"] == len(CLASSES) == 3
     drawn = {}
     for name, more in {
         "turn": "", "cat": "--label cat", "1": "--label 1", "far": "--label cat --scale 8",

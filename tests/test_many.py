@@ -78,6 +78,27 @@ def test_noise_is_standard_and_new_at_every_step() -> None:
     assert_close(both @ both.T / 1600, torch.eye(6), atol=0.15, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("n", "processes", "told"), [(4, 1, "5/5"), (8, 2, "5/5"), (5, 1, "2/2"), (9, 2, "2/2")]
+)
+def test_the_bar_is_of_steps_where_there_is_one_batch(
+    n: int,
+    processes: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A single batch may take minutes: a bar of batches would stand at none and then at all."""
+    monkeypatch.setattr(many, "world", lambda: processes)
+    monkeypatch.setattr(many, "gather", lambda part: [part])
+    for rank in range(processes):
+        monkeypatch.setattr(many, "rank", lambda rank=rank: rank)
+        draw(DIFFUSION, Pointwise(), n, (1, 8, 8), ddim, batch=4, steps=5, progress=True)
+        bars = capsys.readouterr().err
+        assert (told in bars) == (rank == 0)
+        assert bool(bars) == (rank == 0)
+
+
 @pytest.mark.parametrize("processes", [2, 3])
 def test_shares_make_up_the_whole(processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process in turn, its part kept; gathered, they are what one process makes."""

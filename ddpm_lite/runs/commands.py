@@ -386,6 +386,8 @@ def info(weights: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     path = _file(weights)
     network, _ = load(path)
     says = about(path) | {"parameters": sum(p.numel() for p in network.parameters())}
+    if network.classes is not None:  # the last is no label: a set of three classes has four
+        says["labels"] = network.classes - 1
     print(json.dumps(says, indent=2))
 
 

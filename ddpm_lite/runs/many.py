@@ -46,7 +46,7 @@ def draw(
         shape: of one image.
         sampler: `ddpm`, or `ddim` with its options; another must take `noise` as they do.
         batch: how many at a time.
-        progress: show a bar of batches, in the first process.
+        progress: show a bar in the first process: of batches, or of the steps of its only one.
         labels: the class of each, for a network with classes; its last class is no label.
         scale: of the guidance towards them, as for `guided`.
 
@@ -59,7 +59,9 @@ def draw(
         raise ValueError(f"labels must be {n}, one for each sample, got {tuple(labels.shape)}")
     device = next(network.parameters()).device
     parts = {}
-    for number, rows in _shares(n, batch, progress, "drawing"):
+    if by_steps := progress and n <= batch * world():
+        options |= {"progress": rank() == 0}
+    for number, rows in _shares(n, batch, progress and not by_steps, "drawing"):
         size, noise = (len(rows), *shape), _noise(seed, rows, shape, device)
         model: Any = network
         if labels is not None:
