@@ -14,6 +14,7 @@ from ddpm_lite.experiments import studies
 from ddpm_lite.experiments.studies import STUDIES, Study, Way, main, run
 from ddpm_lite.guidance import guided
 from ddpm_lite.images import idx
+from ddpm_lite.runs.checkpoints import load
 from tests.pictures import idx as idx_bytes
 from tests.pictures import random as pixels
 
@@ -65,6 +66,11 @@ def test_clothes_are_trained_on_and_judged_as_clothes(
     for name, row in found.items():
         assert 0 < row["ways"]["scale 1"]["matched"] < math.inf, name
     assert found["no-attention"]["parameters"] < found["v-cosine"]["parameters"]
+    shipped, fresh = found["shipped"], found["v-cosine"]
+    assert shipped["loss"] is shipped["held_out"] is None
+    assert shipped["parameters"] == sum(p.numel() for p in load("fashion")[0].parameters())
+    right = [row["ways"]["scale 1"]["right_class"] for row in (shipped, fresh)]
+    assert right[0] >= 0.5 > right[1], "two steps of the shipped network, and two of training"
     assert (floor["features"], floor["samples"], floor["reference"]) == (
         "FashionClassifier",
         20,
@@ -85,9 +91,8 @@ def short_fashion() -> dict[str, Study]:
         assert study.training.drop_label == (0.3 if name.endswith("0.3") else 0.1)
         ways = {"scale 1": study.ways["scale 1"]._replace(steps=2)}
         network = replace(study.network, width=8)
-        rows[name] = replace(
-            study, ways=ways, network=network, training=replace(study.training, steps=2, batch=4)
-        )
+        training = replace(study.training, steps=2, batch=4)
+        rows[name] = replace(study, ways=ways, network=network, training=training)
     return rows
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ddpm_lite.experiments.tables import STUDIES
+from ddpm_lite.runs.recipes import RECIPES
 
 
 def test_table_2_has_every_combination_once() -> None:
@@ -39,3 +40,28 @@ def test_rates_are_rows_of_table_2_at_other_rates() -> None:
         changed = replace(study.training, lr=row.training.lr, steps=row.training.steps)
         assert changed == row.training != study.training
         assert (study.diffusion, study.ways) == (row.diffusion, row.ways)
+
+
+def test_rows_of_clothes_differ_from_the_first_in_what_they_are_named_for() -> None:
+    rows = dict(STUDIES["fashion"])
+    base = rows.pop("v-cosine")
+    chain = base.diffusion
+    named = {
+        "v-cosine-0.3": replace(base, training=replace(base.training, drop_label=0.3)),
+        "no-attention": replace(base, lacks="attention"),
+        "shipped": replace(base, training=RECIPES["fashion"][1].training, weights="fashion"),
+    }
+    for name, study in rows.items():
+        expected = named.get(name)
+        if expected is None:
+            objective, _, schedule = name.partition("-")
+            other = replace(chain, objective=objective, schedule=schedule)  # type: ignore[arg-type]
+            expected = replace(base, diffusion=other)
+        alike = replace(study, title=base.title, ways=base.ways)
+        assert alike == expected != base, name
+        assert study.ways.items() <= base.ways.items(), name
+    assert rows["u-line"].ways.keys() == {"scale 1"} | {
+        name for name in base.ways if name.startswith(("ddim", "heun", "dpm-solver"))
+    }
+    assert rows["shipped"].ways.keys() == rows["v-cosine-0.3"].ways.keys()
+    assert set(rows["shipped"].ways) == {"scale 1", "scale 2", "scale 4"}

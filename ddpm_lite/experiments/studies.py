@@ -35,6 +35,7 @@ from ddpm_lite.images.sets import load_images
 from ddpm_lite.quality.classifier import Classifier, Data, load_classifier
 from ddpm_lite.quality.evaluation import real_floor
 from ddpm_lite.quality.metrics import frechet_distance, inception_score, moments
+from ddpm_lite.runs.checkpoints import load
 from ddpm_lite.runs.many import codelength
 from ddpm_lite.samplers import ddim, ddpm, sample
 from ddpm_lite.schedule import spaced_times
@@ -64,27 +65,22 @@ def run(study: Study, seed: int, device: str = "cpu") -> dict[str, Any]:
     Returns:
         "loss", the mean over the last 100 steps; "held_out", the same loss on the test images, or
         None for one that has no like there; "parameters"; and "ways", for each its "frechet",
-        "inception_score" and "bits". What is no longer finite is {"unstable": why}.
+        "inception_score" and "bits". What is no longer finite is {"unstable": why}. Where shipped
+        weights are used as they are, both losses are None.
     """
-    x0, labels, _, levels, _ = images(study.data)
-    torch.manual_seed(seed)
-    diffusion = study.diffusion.make(levels)
-    network: Any = _network(study, diffusion).to(device)
-    losses = []
-    try:
-        training = replace(study.training, seed=seed)
-        given = labels if study.labelled else None
-        for step in train(network, diffusion, x0, training, labels=given):
-            losses.append(step.loss)
-    except FloatingPointError as error:
-        return {"unstable": str(error)}
-    average: Any = step.ema.module
-    average.eval()
-    found: dict[str, Any] = {
-        "loss": torch.stack(losses[-100:]).mean().item(),
-        "held_out": None if study.labelled else _held_out(study, diffusion, average),
-        "parameters": sum(p.numel() for p in network.parameters()),
-    }
+    diffusion = study.diffusion.make(images(study.data).levels)
+    found: dict[str, Any] = {"loss": None, "held_out": None}
+    network: nn.Module
+    average: nn.Module
+    if study.weights:
+        network, diffusion = load(study.weights)
+        average = network.to(device)
+    else:
+        try:
+            network, average, found = _trained(study, diffusion, seed, device)
+        except FloatingPointError as error:
+            return {"unstable": str(error)}
+    found["parameters"] = sum(p.numel() for p in network.parameters())
     ways = {}
     for name, way in study.ways.items():
         used = average if way.averaged else network.eval()
@@ -113,6 +109,27 @@ def _network(study: Study, diffusion: GaussianDiffusion) -> nn.Module:
     size = images(study.data).train.shape[-1]
     network = study.network.make(size, 1, diffusion, CLASSES + 1 if study.labelled else None)
     return without(network, study.lacks) if study.lacks else network
+
+
+def _trained(
+    study: Study, diffusion: GaussianDiffusion, seed: int, device: str
+) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
+    """The network of the last step, the averaged one, and its losses."""
+    x0, labels = images(study.data)[:2]
+    torch.manual_seed(seed)
+    network = _network(study, diffusion).to(device)
+    losses = []
+    training = replace(study.training, seed=seed)
+    given = labels if study.labelled else None
+    for step in train(network, diffusion, x0, training, labels=given):
+        losses.append(step.loss)
+    average: Any = step.ema.module
+    average.eval()
+    found = {
+        "loss": torch.stack(losses[-100:]).mean().item(),
+        "held_out": None if study.labelled else _held_out(study, diffusion, average),
+    }
+    return network, average, found
 
 
 def _held_out(study: Study, diffusion: GaussianDiffusion, network: nn.Module) -> float:

@@ -52,6 +52,8 @@ class Study:
         lacks: a part of the network that is taken out before training.
         labelled: train with the images' labels, of which `training.drop_label` are hidden.
         data: the set.
+        weights: name of a shipped network that is used as it is: nothing is trained, and seeds
+            are of its samples alone.
     """
 
     title: str
@@ -62,6 +64,7 @@ class Study:
     lacks: Part | None = None
     labelled: bool = False
     data: Data = "digits"
+    weights: str | None = None
 
 
 def _table2() -> dict[str, Study]:
@@ -243,6 +246,10 @@ def _fashion() -> dict[str, Study]:
     rows["u-line"] = replace(flow, title="u, line: flow matching", ways=one | solvers)
     title = "v, cosine schedule, without attention"
     rows["no-attention"] = replace(base, title=title, lacks="attention")
+    title = f"v, cosine schedule, as shipped: {recipe.training.steps:,} steps"
+    rows["shipped"] = replace(
+        base, title=title, ways=scales, training=recipe.training, weights="fashion"
+    )
     return rows
 
 
