@@ -105,6 +105,22 @@ def test_seeds_stand_on_the_line_of_their_means() -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b", "real digits"]
 
 
+def test_seeds_that_were_not_measured_leave_their_place_empty() -> None:
+    ax = plots.axes()[0]
+    runs: dict[str, list[list[float]]] = {
+        "all": [[1.0], [2.0]],
+        "late": [[], [3.0]],
+        "no": [[], []],
+    }
+    plots.seeds(ax, (5, 10), runs, "calls", "far")
+    named = {line.get_label(): list(line.get_xdata()) for line in ax.lines}  # type: ignore[arg-type]
+    assert (named["all"], named["late"]) == ([5, 10], [10])
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["all", "late"]
+    assert [at.get_text() for at in ax.get_xticklabels()] == ["5", "10"]
+
+
 def test_dots_have_a_row_for_each_name_from_above() -> None:
     plots.dots({"first": [1.0, 2.0], "second": torch.tensor([3.0])}, "more")
     ax = plt.gcf().axes[0]

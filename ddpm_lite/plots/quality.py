@@ -30,15 +30,16 @@ def seeds(
     Args:
         ax: where to draw.
         x: where each was measured; ticks stand there and nowhere else.
-        runs: name -> for each x the numbers of all seeds.
+        runs: name -> for each x the numbers of all seeds; none where nothing was measured.
         xlabel, ylabel: of the axes.
         settings: go to the axes (xscale="log", ylim=...).
     """
     for (name, each), color, mark in zip(runs.items(), COLORS, MARKS, strict=False):
-        ax.plot(x, [np.asarray(values).mean() for values in each], color=color, label=name)
-        for at, values in zip(x, each, strict=True):
-            found = np.asarray(values)
-            ax.plot(np.full(len(found), at), found, mark, color=color, ms=4)
+        found = {at: np.asarray(v) for at, v in zip(x, each, strict=True) if np.size(v)}
+        if found:
+            ax.plot(list(found), [v.mean() for v in found.values()], color=color, label=name)
+        for at, values in found.items():
+            ax.plot(np.full(len(values), at), values, mark, color=color, ms=4)
     ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
     ax.set_xticks(x, [f"{at:g}" for at in x])
     ax.minorticks_off()
