@@ -73,20 +73,12 @@ def test_a_row_of_table_2_comes_out_again_within_its_spread(
         assert abs(mean(logs(others[what], "beta", what)) - middle) > width, "it cannot fail"
 
 
-# Tables that are not measured in full yet, and the seeds that are; `make results` goes on.
-UNDER_WAY: dict[str, set[str]] = {"fashion": set()}
-
-
 @pytest.mark.parametrize("table", STUDIES)
 def test_stored_tables_are_whole(table: str) -> None:
-    seeds = UNDER_WAY.get(table, {"0", "1", "2"})
-    if not seeds:
-        assert table not in NAMES, f"{table} is stored: no chapter may call it unmeasured"
-        return
     rows = load_results(table)["rows"]
     assert rows.keys() == STUDIES[table].keys()
     for name, row in rows.items():
-        assert row["seeds"].keys() == seeds, name
+        assert row["seeds"].keys() == {"0", "1", "2"}, name
 
 
 def test_one_number_for_each_seed_and_their_spread() -> None:
@@ -156,6 +148,52 @@ def test_what_chapter_15_says_of_solvers_at_equal_calls() -> None:
     nearer = 1 - flow / far("v-line", "ddim, 50")
     assert (nearer > 0.12).all()
     assert (nearer < 0.22).all()
+
+
+def test_what_chapters_say_of_clothes() -> None:
+    stored = load_results("fashion")
+    rows, real = stored["rows"], stored["floor"]["even"]["mean"]
+
+    def far(name: str, way: str = "scale 1") -> Tensor:
+        return per_seed(rows[name], way, "matched")
+
+    base = far("v-cosine")
+    for name, below in (("v", 0.9), ("eps", 0.98)):
+        assert (far(f"{name}-cosine") < below * far(f"{name}-linear")).all()
+    assert (abs(far("no-attention") / base - 1) < 0.05).all()
+    farther = far("eps-cosine") / base - 1
+    assert (round(farther.min().item(), 2), round(farther.max().item(), 2)) == (0.16, 0.46)
+    assert (far("x0-cosine") < 0.95 * far("eps-cosine")).all()
+    for one, other in ((far("x0-cosine"), base), (far("eps-linear"), far("v-linear"))):
+        assert 0 < int((one < other).sum()) < 3, "the chapter says that seeds disagree"
+    nearer = 1 - far("u-line") / base
+    assert (round(nearer.min().item(), 2), round(nearer.max().item(), 2)) == (0.03, 0.21)
+    for name in ("v-cosine", "v-cosine-0.3"):
+        ratio = far(name, "scale 2") / far(name)
+        assert ((ratio > 0.545) & (ratio < 0.655)).all(), name
+    for scale in (1, 2, 4):
+        assert (far("v-cosine", f"scale {scale}") < far("v-cosine-0.3", f"scale {scale}")).all()
+    shipped = [far("shipped", f"scale {scale}") for scale in (1, 2, 4)]
+    assert (1.1 * shipped[0] < shipped[1]).all()
+    assert (2 * shipped[1] < shipped[2]).all()
+    late = [far(name, "scale 4").mean() for name in ("v-cosine", "shipped")]
+    assert abs(late[0] / late[1] - 1) < 0.1
+    early = torch.cat([far(name) for name in rows if name != "shipped"]) / real
+    assert (round(early.min().item()), round(early.max().item())) == (7, 13)
+    assert shipped[0].max() < 2 * real
+
+
+def test_more_calls_for_clothes_are_no_better_and_noise_is() -> None:
+    rows = load_results("fashion")["rows"]
+    for name in ("v-cosine", "u-line"):
+        ten, fifty = (per_seed(rows[name], f"dpm-solver, {n}", "matched") for n in (10, 50))
+        euler = per_seed(rows[name], "scale 1", "matched")  # fifty calls of DDIM
+        assert (ten < 0.98 * euler).all(), name
+        assert (per_seed(rows[name], "heun, 20", "matched") < 0.98 * euler).all(), name
+        assert ((fifty / ten > 1.055) & (fifty / ten < 1.135)).all(), name
+    quiet, noisy = (per_seed(rows["v-cosine"], w, "matched") for w in ("scale 1", "eta 1, 50"))
+    nearer = 1 - noisy / quiet
+    assert (round(nearer.min().item(), 2), round(nearer.max().item(), 2)) == (0.05, 0.2)
 
 
 def test_eight_draws_or_more_tell_luck() -> None:

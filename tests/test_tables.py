@@ -1,9 +1,14 @@
 """The rows of the studies vary what they are about, and nothing else."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+
+import torch
 
 from ddpm_lite.experiments.tables import STUDIES
+from ddpm_lite.runs.checkpoints import about, load
 from ddpm_lite.runs.recipes import RECIPES
+from ddpm_lite.system.files import WEIGHTS
 
 
 def test_table_2_has_every_combination_once() -> None:
@@ -65,3 +70,19 @@ def test_rows_of_clothes_differ_from_the_first_in_what_they_are_named_for() -> N
     }
     assert rows["shipped"].ways.keys() == rows["v-cosine-0.3"].ways.keys()
     assert set(rows["shipped"].ways) == {"scale 1", "scale 2", "scale 4"}
+
+
+def test_the_shipped_row_is_of_the_network_that_its_recipe_makes() -> None:
+    study = STUDIES["fashion"]["shipped"]
+    assert study.weights is not None
+    settings = about(WEIGHTS / f"{study.weights}.safetensors")["about"]["settings"]
+    training = asdict(study.training)
+    assert settings["training"].keys() >= {"steps", "batch", "drop_label", "decay", "seed"}
+    assert training | settings["training"] == training
+    wanted = json.loads(json.dumps(asdict(study.network)))  # tuples as lists
+    assert settings["network"] | wanted == settings["network"]
+    network, diffusion = load(study.weights)
+    assert network.classes == 11
+    made = study.diffusion.make(256)
+    assert made.config == diffusion.config
+    assert torch.allclose(made.schedule.beta, diffusion.schedule.beta)

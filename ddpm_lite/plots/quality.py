@@ -35,10 +35,11 @@ def seeds(
         settings: go to the axes (xscale="log", ylim=...).
     """
     for (name, each), color, mark in zip(runs.items(), COLORS, MARKS, strict=False):
-        found = {at: np.asarray(v) for at, v in zip(x, each, strict=True) if np.size(v)}
+        found = [(at, v) for at, v in zip(x, map(np.asarray, each), strict=True) if v.size]
         if found:
-            ax.plot(list(found), [v.mean() for v in found.values()], color=color, label=name)
-        for at, values in found.items():
+            places, means = zip(*((at, values.mean()) for at, values in found), strict=True)
+            ax.plot(places, means, color=color, label=name)
+        for at, values in found:
             ax.plot(np.full(len(values), at), values, mark, color=color, ms=4)
     ax.set(xlabel=xlabel, ylabel=ylabel, **settings)
     ax.set_xticks(x, [f"{at:g}" for at in x])

@@ -44,7 +44,8 @@ def draw(
 
     Args:
         shape: of one image.
-        sampler: `ddpm`, or `ddim` with its options; another must take `noise` as they do.
+        sampler: `ddpm`, or `ddim` with its options; another must take `noise` and `progress` as
+            they do.
         batch: how many at a time.
         progress: show a bar in the first process: of batches, or of the steps of its only one.
         labels: the class of each, for a network with classes; its last class is no label.
