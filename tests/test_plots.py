@@ -107,11 +107,8 @@ def test_seeds_stand_on_the_line_of_their_means() -> None:
 
 def test_seeds_that_were_not_measured_leave_their_place_empty() -> None:
     ax = plots.axes()[0]
-    runs: dict[str, list[list[float]]] = {
-        "all": [[1.0], [2.0]],
-        "late": [[], [3.0]],
-        "no": [[], []],
-    }
+    none = torch.empty(0)
+    runs = {"all": [[1.0], [2.0]], "late": [none, torch.tensor([3.0])], "no": [[], none]}
     plots.seeds(ax, (5, 10), runs, "calls", "far")
     named = {line.get_label(): list(line.get_xdata()) for line in ax.lines}  # type: ignore[arg-type]
     assert (named["all"], named["late"]) == ([5, 10], [10])
