@@ -233,13 +233,12 @@ class GaussianDiffusion(ForwardProcess):
         return self._p_draw(out, self._check(t, noise=noise, mean=out.mean), noise)
 
     def _p_draw(self, out: Prediction, t: Time, noise: Tensor) -> Tensor:
-        sigma: Tensor | float
         if self.variance == "learned":
             late = t > 1 if isinstance(t, int) else (t > 1).view(-1, *[1] * (noise.ndim - 1))
             sigma = out.variance.sqrt() * late
         else:
             sigma = self.sigma.at(t, noise)
-        return (out.mean + sigma * noise).to(noise.dtype)  # Algorithm 2, line 4
+        return (out.mean + sigma * noise).to(noise)  # Algorithm 2, line 4
 
     # The losses.
 

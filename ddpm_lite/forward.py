@@ -7,6 +7,7 @@ What is public takes its arguments through `door`, which knows their kinds, and 
 Its twin with an underscore checks nothing; the samplers and the losses call that.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,33 +38,42 @@ class Coefficient:
     def __init__(self, values: PerTime):
         self.float64 = torch.cat([torch.full_like(values[:1], torch.nan), values[1:]])
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._entries: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
 
     @cached_property
     def numbers(self) -> list[float]:
         """Entry t as a Python number."""
         return self.float64.tolist()
 
-    def at(self, t: Time, like: Tensor) -> Tensor | float:
-        """Entry t, to multiply `like` by: a number, or [B, 1, ...] for a tensor t.
+    def at(self, t: Time, like: Tensor) -> Tensor:
+        """Entry t, to multiply `like` by: without dimensions, or [B, 1, ...] for a tensor t.
 
-        Next to half precision a number becomes a tensor, for a product that is rounded once.
+        A product with a Python number would take twice as long. Next to half precision the entry
+        has dimensions whatever t is, for a product that is rounded once.
         """
+        key = like.dtype, like.device
         if isinstance(t, int):
             if like.dtype.itemsize >= 4:
-                return self.numbers[t]
+                if key not in self._entries:
+                    self._entries[key] = self._copy(like).unbind()
+                return self._entries[key][t]
             t = torch.full((1,), t, device=like.device)
-        key = like.dtype, like.device
         if key not in self._copies:
-            dtype = torch.promote_types(like.dtype, torch.float32)
-            self._copies[key] = self.float64.to(dtype).to(like.device)
+            self._copies[key] = self._copy(like)
         return self._copies[key].index_select(0, t).view(-1, *[1] * (like.ndim - 1))
+
+    def _copy(self, like: Tensor) -> Tensor:
+        """All entries as `like` is, for use in every mode of autograd."""
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        with torch.inference_mode(False):
+            return self.float64.to(dtype, copy=True).to(like.device)
 
     def column(self, t: Time, like: Tensor) -> Column:
         """Entry t as a tensor [B, 1, ...], whatever t is."""
-        entry, shape = self.at(t, like), (like.shape[0], *[1] * (like.ndim - 1))
-        if isinstance(entry, Tensor):
-            return entry.expand(shape)
-        return torch.full(shape, entry, dtype=like.dtype, device=like.device)
+        shape = (like.shape[0], *[1] * (like.ndim - 1))
+        if isinstance(t, int) and like.dtype.itemsize >= 4:
+            return torch.full(shape, self.numbers[t], dtype=like.dtype, device=like.device)
+        return self.at(t, like).expand(shape)
 
 
 def at_every_t(formula: Callable[[NoiseSchedule], Tensor]) -> cached_property[Coefficient]:
@@ -114,7 +124,7 @@ class ForwardProcess:
         eps = torch.randn_like(x_prev) if eps is None else eps
         # Eq. 2.
         xt = self.sqrt_alpha.at(t, x_prev) * x_prev + self.sqrt_beta.at(t, x_prev) * eps
-        return xt.to(x_prev.dtype)
+        return xt.to(x_prev)
 
     @door
     def q_mean_variance(self, x0: Images, t: Time) -> tuple[Images, Column]:
@@ -125,7 +135,7 @@ class ForwardProcess:
         """
         t = self._check(t, x0=x0)
         mean = self.sqrt_alpha_bar.at(t, x0) * x0
-        return mean.to(x0.dtype), self.one_minus_alpha_bar.column(t, x0)
+        return mean.to(x0), self.one_minus_alpha_bar.column(t, x0)
 
     @door
     def q_sample(self, x0: Images, t: Time, eps: Images | None = None) -> Images:
@@ -145,7 +155,7 @@ class ForwardProcess:
     def _q_sample(self, x0: Tensor, t: Time, eps: Tensor) -> Tensor:
         # Eq. 4.
         xt = self.sqrt_alpha_bar.at(t, x0) * x0 + self.sqrt_one_minus_alpha_bar.at(t, x0) * eps
-        return xt.to(x0.dtype)
+        return xt.to(x0)
 
     @door
     def q_posterior(self, x0: Images, xt: Images, t: Time) -> tuple[Images, Column]:
@@ -159,7 +169,7 @@ class ForwardProcess:
 
     def _mu_tilde(self, x0: Tensor, xt: Tensor, t: Time) -> Tensor:
         # Eq. 7, whose factors stand above.
-        return (self.mu_tilde_x0.at(t, x0) * x0 + self.mu_tilde_xt.at(t, xt) * xt).to(x0.dtype)
+        return (self.mu_tilde_x0.at(t, x0) * x0 + self.mu_tilde_xt.at(t, xt) * xt).to(x0)
 
     # What a network may predict. For a given x_t each is a straight line in x_0.
 
@@ -209,7 +219,7 @@ class ForwardProcess:
                 return x0
             case "v":
                 a, b = self.sqrt_alpha_bar.at(t, x0), self.sqrt_one_minus_alpha_bar.at(t, x0)
-                return (a * eps - b * x0).to(x0.dtype)
+                return (a * eps - b * x0).to(x0)
             case "mu":
                 return self._convert(x0, xt, t, "x0", "mu")
             case "u":
@@ -245,7 +255,7 @@ class ForwardProcess:
         if given == wanted:
             return output
         slope, shift = self.conversions[given, wanted]
-        return (slope.at(t, xt) * output + shift.at(t, xt) * xt).to(xt.dtype)
+        return (slope.at(t, xt) * output + shift.at(t, xt) * xt).to(xt)
 
     # The straight line from x_0 to the noise.
 
@@ -256,7 +266,7 @@ class ForwardProcess:
         x_t / (sqrt(alpha_bar_t) + sqrt(1 - alpha_bar_t)). A network of flow matching is asked about
         this point, at this s. Eq. {eq}`eq-line`.
         """
-        return (xt / self.per_line.at(self._check(t, xt=xt), xt)).to(xt.dtype)
+        return (xt / self.per_line.at(self._check(t, xt=xt), xt)).to(xt)
 
     @door
     def from_line(self, z: Images, t: Time) -> Images:
@@ -264,7 +274,7 @@ class ForwardProcess:
 
         z divided by sqrt((1 - s)^2 + s^2), which undoes `to_line`. Eq. {eq}`eq-line`.
         """
-        return (z * self.per_line.at(self._check(t, z=z), z)).to(z.dtype)
+        return (z * self.per_line.at(self._check(t, z=z), z)).to(z)
 
     def _check(self, t: Time, **tensors: Tensor | None) -> Time:
         """Refuse bad images and a bad t by name; return t. Only what is public checks.
@@ -290,7 +300,8 @@ class ForwardProcess:
                 f"got {tuple(t.shape)}"
             )
         if t.device.type == "cpu" and not torch.compiler.is_compiling() and len(t):
-            _check_range(int(t.min()), int(t.max()), self.T)
+            low, high = t.aminmax()
+            _check_range(int(low), int(high), self.T)
         return t
 
 
@@ -314,7 +325,9 @@ def _check_images(name: str, value: Tensor, first: str, x: Tensor) -> None:
         )
     if name not in ("x0", "x_prev") or value.device.type != "cpu":
         return
-    if torch.compiler.is_compiling() or value.isfinite().all():
+    if torch.compiler.is_compiling() or not value.numel():
+        return
+    if all(map(math.isfinite, value.detach().aminmax())):  # a NaN is both of them
         return
     bad = (~value.isfinite()).nonzero()
     raise ValueError(

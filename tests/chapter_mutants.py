@@ -144,8 +144,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         (*WEIGHT, "self.mu_tilde_x0.float64 / (2 * self.sigma2.float64)"),
     ],
     "eq-v": [
-        ("forward", "return (a * eps - b * x0).to(x0.dtype)", "return (a * eps + b * x0).to(x0.dtype)"),
-        ("forward", "return (a * eps - b * x0).to(x0.dtype)", "return (b * eps - a * x0).to(x0.dtype)"),
+        ("forward", "return (a * eps - b * x0).to(x0)", "return (a * eps + b * x0).to(x0)"),
+        ("forward", "return (a * eps - b * x0).to(x0)", "return (b * eps - a * x0).to(x0)"),
     ],
     "eq-model-range": [
         ("images.data", "return 2 * values.to(dtype) / (levels - 1) - 1", "return 2 * values.to(dtype) / levels - 1"),

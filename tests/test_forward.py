@@ -169,6 +169,12 @@ def test_bad_images() -> None:
     bad[2] = math.inf
     with pytest.raises(ValueError, match="x_prev must be finite, got 5 NaN"):
         diffusion.q_step(bad, 1)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        for value in (math.nan, math.inf, -math.inf):
+            bad = X.to(dtype, copy=True)
+            bad[2, 0, 1, 1] = value
+            with pytest.raises(ValueError, match=r"finite, got 1 NaN .* index \(2, 0, 1, 1\)"):
+                diffusion.q_sample(bad, 1)
 
 
 def test_an_unchecked_t_of_zero_shows() -> None:
@@ -283,9 +289,10 @@ def test_a_conversion_keeps_its_digits_in_float32() -> None:
     assert_close(got.double(), exact, atol=3e-7, rtol=0)
 
 
-def test_an_integer_t_and_a_tensor_of_it_agree() -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_an_integer_t_and_a_tensor_of_it_agree(dtype: torch.dtype) -> None:
     process = ForwardProcess(linear_schedule())
-    x0, eps = torch.rand(2, 3, 2, 2)
+    x0, eps = torch.rand(2, 3, 2, 2).to(dtype)
     for t in (1, 500, 1000):
         ts = torch.full((3,), t)
         assert torch.equal(process.q_sample(x0, t, eps), process.q_sample(x0, ts, eps))
@@ -335,3 +342,27 @@ def test_a_coefficient_keeps_the_digits_of_each_dtype() -> None:
         assert isinstance(entry, Tensor)
         assert entry.dtype == dtype
         assert entry.item() == coefficient.float64.to(dtype)[700].item()
+
+
+@pytest.mark.parametrize("t", [3, torch.tensor([3, 7])])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_coefficients_first_used_in_inference_mode_serve_gradients(
+    t: int | Tensor, dtype: torch.dtype
+) -> None:
+    """What a sampler leaves behind, the next loss takes."""
+    x0 = torch.rand(2, 5, dtype=dtype, requires_grad=True)
+    with torch.inference_mode():
+        process = ForwardProcess(linear_schedule(10))
+        process.q_sample(x0.detach(), t, torch.zeros(2, 5, dtype=dtype))
+    process.q_sample(x0, t, torch.zeros(2, 5, dtype=dtype)).sum().backward()
+    signal = process.schedule.alpha_bar[torch.as_tensor(t)].sqrt().to(dtype)
+    assert torch.equal(x0.grad, signal.view(-1, 1).expand(2, 5))
+
+
+def test_a_variance_that_is_written_to_leaves_the_coefficients() -> None:
+    process = ForwardProcess(linear_schedule(10))
+    x0 = torch.rand(2, 5)
+    for t in (3, torch.tensor([3, 3])):
+        first = process.q_mean_variance(x0, t)[1].clone()
+        process.q_mean_variance(x0, t)[1].zero_()
+        assert torch.equal(process.q_mean_variance(x0, t)[1], first)
