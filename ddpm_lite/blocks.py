@@ -79,7 +79,7 @@ class Fourier(nn.Module):
 
 
 def zero_init(layer: nn.Module) -> nn.Module:
-    """Start a layer at zero, so that the block around it starts as the identity."""
+    """Start a layer at zero: a block that ends in it adds nothing to its input at first."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
@@ -213,7 +213,7 @@ class LinearAttention(nn.Module):
     q is normalised over its d features and k over the N pixels, so the d x d product of k and v
     can be taken first: time and memory grow with N, not with its square.
     Eq. {eq}`eq-linear-attention`; Shen et al. (2021), Section 3.2, scaled as in the note by
-    1 / (N sqrt(d)). Arguments and errors are those of `Attention`.
+    1 / (N sqrt(d)). The heads are those of `Attention`.
     """
 
     def __init__(self, channels: int, heads: int = 4, head_width: int | None = 32):

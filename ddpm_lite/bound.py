@@ -200,7 +200,8 @@ def elbo_along_path(
     -log p(x_T) - sum over t of log p_theta(x_{t-1} | x_t) / q(x_t | x_{t-1}). Its expectation, the
     L of Eqs. {eq}`eq-bound` and {eq}`eq-bound-path`, is that of `elbo(...).total`. Each log-ratio
     spreads more than the divergence of Eq. {eq}`eq-bound-terms` that takes its place; in their sum
-    along one path, where neighbours share an x_t, much of that cancels. Ho et al. (2020), Eq. 3.
+    along one path, where neighbours share an x_t, much of that cancels. Ho et al. (2020), Eq. 3,
+    with the mass of x_0's grey level, Eq. 13, in the place of p_theta(x_0 | x_1).
 
     Args:
         diffusion, model, x0, clip: as for `elbo`; the model sees all images at once.

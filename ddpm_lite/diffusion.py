@@ -64,9 +64,9 @@ class GaussianDiffusion(ForwardProcess):
             (Nichol and Dhariwal, 2021, Eq. 15).
         self_condition: the model is called as `(xt, t, x0_hat)` with an earlier estimate of x_0,
             or None (Chen, Zhang and Hinton, 2022).
-        first_variance: sigma_1^2, which the decoder L_0 alone uses. By default beta_1; where
-            beta_tilde is wanted, beta_tilde_2, since beta_tilde_1 is zero and has no logarithm. A
-            shortened chain keeps it only where its first step is the same.
+        first_variance: sigma_1^2, of L_0 alone, since the last step draws no noise. By default
+            beta_1; where beta_tilde is wanted, beta_tilde_2, since beta_tilde_1 is zero and has no
+            logarithm. A shortened chain keeps it only where its first step is the same.
         levels: grey levels of the data, for the decoder; None for data that are not discrete,
             whose L_0 is then a density's.
         trained_on: in a shortened chain, the schedule of the whole one; `subsequence` sets both.
@@ -196,8 +196,8 @@ class GaussianDiffusion(ForwardProcess):
 
     def _p_from_output(self, output: Tensor, xt: Tensor, t: Time, clip: bool) -> Prediction:
         if self.variance == "learned":
-            output, v = output.chunk(2, dim=1)
-            share = (v + 1) / 2
+            output, between = output.chunk(2, dim=1)
+            share = (between + 1) / 2
             log = share * self.log_beta.at(t, xt) + (1 - share) * self.log_beta_tilde.at(t, xt)
             variance = log.exp()
         else:

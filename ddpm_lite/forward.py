@@ -1,7 +1,7 @@
 """The forward process q: from an image to noise, its posterior, and the network's coordinates.
 
-Each method is named as the distribution it is. Images are [B, ...] in [-1, 1]; t is an
-integer or a [B] tensor of integers in 1..T.
+The methods of q are named as the distributions that they are. Images are [B, ...] in [-1, 1]; t is
+an integer or a [B] tensor of integers in 1..T.
 
 What is public takes its arguments through `door`, which knows their kinds, and checks images and t.
 Its twin with an underscore checks nothing; the samplers and the losses call that.
@@ -175,19 +175,22 @@ class ForwardProcess:
 
     @cached_property
     def _affine(self) -> dict[Objective, tuple[Tensor, Tensor]]:
-        """Each prediction as p x_0 + r x_t: its p and its r."""
+        """Each prediction as p x_0 + r x_t: its p and its r. The noise in x_t is eps by Eq. 4."""
         a, b = self.sqrt_alpha_bar.float64, self.sqrt_one_minus_alpha_bar.float64
         return {
-            "eps": (-a / b, 1 / b),
+            "eps": (-a / b, 1 / b),  # (x_t - a x_0) / b
             "x0": (torch.ones_like(a), torch.zeros_like(a)),
-            "v": (-1 / b, a / b),
-            "mu": (self.mu_tilde_x0.float64, self.mu_tilde_xt.float64),
-            "u": (-(a + b) / b, 1 / b),
+            "v": (-1 / b, a / b),  # a eps - b x_0, and a^2 + b^2 = 1
+            "mu": (self.mu_tilde_x0.float64, self.mu_tilde_xt.float64),  # Eq. 7
+            "u": (-(a + b) / b, 1 / b),  # eps - x_0
         }
 
     @cached_property
     def conversions(self) -> dict[tuple[Objective, Objective], tuple[Coefficient, Coefficient]]:
-        """(given, wanted) -> the two in wanted = first * given + second * x_t."""
+        """(given, wanted) -> the two in wanted = first * given + second * x_t.
+
+        From "eps" to "x0" they are those of Eq. 15, from "eps" to "mu" those of Eq. 11.
+        """
         found = {}
         for given, (p, r) in self._affine.items():
             for wanted, (p_wanted, r_wanted) in self._affine.items():

@@ -1,6 +1,7 @@
-"""From noise to an image and back: each sampler is one short generator named after its algorithm.
+"""From noise to an image and back: each sampler is a short generator, named after its algorithm.
 
-Every step costs one call of the model and a dozen small operations; nothing waits for the device
+A step costs one call of the model, or as many as `refine` and `repeats` ask for, and a dozen small
+operations; `sample`, `encode` and `interpolate` return the end alone. Nothing waits for the device
 and no step is kept. On a CUDA device a `UNet` may be asked by a recording of its launches, which
 lasts as long as the network: see `ddpm_lite.system.replay`. No gradients are recorded; a model that
 needs one, as a classifier's guidance does, asks for it by `torch.enable_grad()` inside.
@@ -50,10 +51,10 @@ def ddpm(
 ) -> Iterator[SampleStep]:
     """Ancestral sampling, Ho et al. (2020), Algorithm 2; yields T steps, t = T - 1 down to 0.
 
-    Draws x_T, then every x_{t-1} from p_theta(x_{t-1} | x_t). With clip=False that is Algorithm 2
-    to the letter; by default x0_hat is held where the data lie. Eq. {eq}`eq-reverse-chain`; Ho et
-    al. (2020), Eq. 1. The sample is the last step's xt. Nothing is kept: hold on to the steps you
-    want.
+    Draws x_T, then every x_{t-1} from p_theta(x_{t-1} | x_t). With clip=False that is Algorithm 2,
+    by way of x0_hat; by default x0_hat is held where the data lie. Eq. {eq}`eq-reverse-chain`; Ho
+    et al. (2020), Eq. 1. The sample is the last step's xt. Nothing is kept: hold on to the steps
+    you want.
 
     Args:
         diffusion: holds T and the coefficients. `diffusion.subsequence(times)` takes fewer steps.
@@ -198,7 +199,8 @@ def encode(
         raise ValueError("encode needs two steps or more where alpha_bar_T = 0, got 1")
     if diffusion.objective == "eps":
         _warn_of_growth(chain.times, sqrt_alpha_bar, sqrt_rest)
-    h = alpha_bar.sqrt().acos().diff(prepend=alpha_bar[:1])
+    phi = alpha_bar.sqrt().acos()
+    h = phi.diff(prepend=phi[:1])
     cos, sin = h.cos().tolist(), h.sin().tolist()
     x = x0
     for t in _bar(range(1, chain.T + 1), progress):

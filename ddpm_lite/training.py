@@ -318,10 +318,10 @@ def _train(
         batch = draw(state.step)  # Algorithm 1, lines 2 to 4
         seed = derive_seed(config.seed, state.step, 1 + rank())
         with seeded(seed, device) if has_dropout else nullcontext():
-            loss = gradient(batch)  # line 5
+            loss = gradient(batch)  # line 5, the gradient
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
-        state.scaler.step(state.optimizer)
+        state.scaler.step(state.optimizer)  # and the step
         state.scaler.update()
         state.step += 1
         state.average()

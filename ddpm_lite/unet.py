@@ -161,15 +161,18 @@ class UNetConfig:
         halvings = len(self.mults) - 1
         if size < 1 or size % 2**halvings:
             raise ValueError(
-                f"size must be a multiple of {2**halvings}, to be halved {halvings} times, "
-                f"got {size}"
+                f"size must be a multiple of {2**halvings}, to be halved {halvings} times, such as "
+                f"{max(size >> halvings, 1) << halvings}, got {size}"
             )
         levels = [(self.width * m, size // 2**level) for level, m in enumerate(self.mults)]
         resolutions = [resolution for _, resolution in levels]
         for name in ("attention", "linear_attention"):
             for resolution in getattr(self, name):
                 if resolution not in resolutions:
-                    raise ValueError(f"{name} must name one of {resolutions}, got {resolution}")
+                    raise ValueError(
+                        f"{name} must name heights of {resolutions}, which images of "
+                        f"{size} x {size} have on their way down, got {resolution}"
+                    )
         if both := set(self.attention) & set(self.linear_attention):
             raise ValueError(f"attention at {min(both)} must be full or linear, got both")
         return levels

@@ -206,7 +206,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("bound", "return self.mse.sqrt() * (self.levels - 1) / 2", "return self.mse.sqrt() * (self.levels - 1)"),
     ],
     "eq-learned-variance": [
-        ("diffusion", "share = (v + 1) / 2", "share = v"),
+        ("diffusion", "share = (between + 1) / 2", "share = between"),
         ("diffusion", "share * self.log_beta.at(t, xt) + (1 - share) * self.log_beta_tilde.at(t, xt)", "(1 - share) * self.log_beta.at(t, xt) + share * self.log_beta_tilde.at(t, xt)"),
     ],
     "eq-hybrid": [

@@ -183,7 +183,7 @@ def test_images_that_are_not_square_or_not_alike(work: Path, offline: Path) -> N
         save(offline / "mixed" / f"{i}.png", random(8, 8, *[3][:i]))
     text = refused(f"train digits --out run --data {offline / 'wide'}")
     assert "must be square" in text
-    assert "are 24 x 16; size 16 crops and resizes all" in text
+    assert "are 24 x 16; size=16 crops and resizes all (--size 16)" in text
     text = refused(f"train digits --out run --data {offline / 'mixed'}")
     assert "--channels 1 or --channels 3" in text
     assert not (work / "run").exists()

@@ -331,9 +331,9 @@ def test_compiled_is_eager() -> None:
 
 @pytest.mark.usefixtures("as_a_reader")
 def test_bad_networks() -> None:
-    with pytest.raises(ValueError, match="multiple of 4, to be halved 2 times, got 6"):
+    with pytest.raises(ValueError, match="multiple of 4, to be halved 2 times, such as 4, got 6"):
         UNet(6, mults=(1, 2, 2))
-    with pytest.raises(ValueError, match="multiple of 8, to be halved 3 times, got 28"):
+    with pytest.raises(ValueError, match="multiple of 8, to be halved 3 times, such as 24, got 28"):
         UNet.note(28)
     with pytest.raises(ValueError, match="width must be a positive multiple of 4, got 10"):
         UNet(8, width=10)
@@ -345,9 +345,13 @@ def test_bad_networks() -> None:
         UNet(8, mults=())
     with pytest.raises(ValueError, match=r"each at least 1, got \(1, 0\)"):
         UNet(8, mults=(1, 0))
-    with pytest.raises(ValueError, match=r"attention must name one of \[8, 4\], got 16"):
+    with pytest.raises(
+        ValueError, match=r"attention must name heights of \[8, 4\], .* 8 x 8 .*, got 16"
+    ):
         UNet(8, attention=(4, 16))
-    with pytest.raises(ValueError, match=r"linear_attention must name one of \[8, 4\], got 2"):
+    with pytest.raises(
+        ValueError, match=r"linear_attention must name heights of \[8, 4\], .*, got 2"
+    ):
         UNet(8, linear_attention=(2,))
     with pytest.raises(ValueError, match="attention at 4 must be full or linear, got both"):
         UNet(8, attention=(4,), linear_attention=(8, 4))

@@ -246,12 +246,17 @@ def _pixels(image: Any, size: int | None, channels: int | None) -> UInt8[np.ndar
     return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
 
 
+def resizing(side: int) -> str:
+    """What to do about images of other sizes: a power of two can be halved at every level."""
+    size = 1 << (side.bit_length() - 1)
+    return f"size={size} crops and resizes all (--size {size})"
+
+
 def _difference(first: str, shape: tuple[int, ...], where: str, other: tuple[int, ...]) -> str:
     if shape[1:] != other[1:]:
         return (
             f"images must be of one size, but {first} is {shape[2]} x {shape[1]} and {where} is "
-            f"{other[2]} x {other[1]}; size={min(*shape[1:], *other[1:])} crops and resizes "
-            "all (--size)"
+            f"{other[2]} x {other[1]}; {resizing(min(*shape[1:], *other[1:]))}"
         )
     kinds = {1: "grey", 3: "in colour"}
     return (

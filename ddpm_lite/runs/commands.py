@@ -103,6 +103,8 @@ def train(
         steps = run.train(network, diffusion, data, recipe.training, note)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
+        if run.step and rank() == 0:
+            bar.write(f"{out} goes on from step {run.step} of {total}", file=sys.stderr)
         for step in steps:
             bar.update()
             if step.step % run.log_every == 0 and rank() == 0:
@@ -112,6 +114,7 @@ def train(
                 if writer:
                     writer.add_scalar("loss", row["loss"], step.step)
             if step.step % recipe.sample_every == 0 or step.step == total:
+                bar.set_description("drawing samples")
                 average: Any = step.ema.module
                 shape = tuple(data.images.shape[1:])
                 x = draw(
@@ -121,6 +124,7 @@ def train(
                     _write_grid(out / f"samples-{step.step:08d}.png", x)
                 if writer:
                     writer.add_image("samples", grid(x), step.step, dataformats="HWC")
+                bar.set_description()
         bar.close()
     if writer:
         writer.close()
@@ -156,7 +160,7 @@ def sample(
             it, and 0 leaves it out.
         seed: the same seed draws the same samples, whatever the batch and however many processes.
         batch: samples drawn at once.
-        replace: take away the samples that lie in the folder already.
+        replace: take away the samples that lie in that folder already; a grid is written over.
     """
     check_counts(1, samples=samples, batch=batch)
     check_counts(0, seed=seed)

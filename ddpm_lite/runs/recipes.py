@@ -6,7 +6,7 @@ from typing import Literal
 
 from ddpm_lite.diffusion import GaussianDiffusion, Variance
 from ddpm_lite.forward import Objective
-from ddpm_lite.images.sets import ImageSet
+from ddpm_lite.images.sets import ImageSet, resizing
 from ddpm_lite.images.sources import at_odd_depth
 from ddpm_lite.schedule import (
     NoiseSchedule,
@@ -127,7 +127,7 @@ class Recipe:
         if height != width:
             raise ValueError(
                 f"images must be square, but those of {data.name} are {width} x {height}; "
-                f"size {min(height, width)} crops and resizes all"
+                + resizing(min(height, width))
             )
         classes = number_of_classes(data) + 1 if self.training.drop_label else None
         return self.network.make(height, channels, diffusion, classes), diffusion
