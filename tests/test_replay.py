@@ -145,6 +145,24 @@ def test_what_says_something_else_than_a_call_is_not_used(kind: str) -> None:
     assert play.recordings == {}
 
 
+def test_a_function_that_adds_to_what_it_has_left_is_not_played() -> None:
+    """As a backward pass does: a call for comparison must not lie where it was recorded."""
+    left: list[Tensor] = []
+
+    def adds(x: Tensor) -> tuple[Tensor]:
+        if left:
+            left[0] += x
+        else:
+            left.append(x + 0)
+        return (left[0],)
+
+    play = Replay(adds, Tape())
+    play(torch.ones(2))
+    left.clear()
+    with pytest.warns(UserWarning, match="what was recorded differs from what is called"):
+        play(torch.ones(2))
+
+
 def test_random_numbers_are_the_same_in_both_and_not_used_up() -> None:
     play = Replay(lambda x: (x + torch.randn(2),), Tape())
     for _ in range(3):
