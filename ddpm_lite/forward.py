@@ -36,9 +36,13 @@ class Coefficient:
     """
 
     def __init__(self, values: PerTime):
-        self.float64 = torch.cat([torch.full_like(values[:1], torch.nan), values[1:]])
-        self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-        self._entries: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+        with torch.inference_mode(False):  # for use in every mode of autograd
+            self.float64 = torch.cat([torch.full_like(values[:1], torch.nan), values[1:]])
+        self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._entries: dict[tuple[torch.dtype, torch.device, int], tuple[Tensor, ...]] = {}
+
+    def __reduce__(self) -> tuple[type["Coefficient"], tuple[Tensor]]:
+        return Coefficient, (self.float64,)  # a pickle holds the numbers once
 
     @cached_property
     def numbers(self) -> list[float]:
@@ -46,34 +50,34 @@ class Coefficient:
         return self.float64.tolist()
 
     def at(self, t: Time, like: Tensor) -> Tensor:
-        """Entry t, to multiply `like` by: without dimensions, or [B, 1, ...] for a tensor t.
+        """Entry t, to multiply `like` by: [1, 1, ...], or [B, 1, ...] for a tensor t.
 
-        A product with a Python number would take twice as long. Next to half precision the entry
-        has dimensions whatever t is, for a product that is rounded once.
+        For an integer t it is a part of the table, and not to be written to. A product with a
+        Python number would take twice as long, and be rounded first next to half precision.
         """
-        key = like.dtype, like.device
         if isinstance(t, int):
-            if like.dtype.itemsize >= 4:
-                if key not in self._entries:
-                    self._entries[key] = self._copy(like).unbind()
-                return self._entries[key][t]
-            t = torch.full((1,), t, device=like.device)
-        if key not in self._copies:
-            self._copies[key] = self._copy(like)
-        return self._copies[key].index_select(0, t).view(-1, *[1] * (like.ndim - 1))
-
-    def _copy(self, like: Tensor) -> Tensor:
-        """All entries as `like` is, for use in every mode of autograd."""
-        dtype = torch.promote_types(like.dtype, torch.float32)
-        with torch.inference_mode(False):
-            return self.float64.to(dtype, copy=True).to(like.device)
+            key = like.dtype, like.device, like.ndim
+            if key not in self._entries:
+                self._entries[key] = self._table(like).view(-1, *[1] * like.ndim).unbind()
+            return self._entries[key][t]
+        return self._table(like).index_select(0, t).view(-1, *[1] * (like.ndim - 1))
 
     def column(self, t: Time, like: Tensor) -> Column:
         """Entry t as a tensor [B, 1, ...], whatever t is."""
         shape = (like.shape[0], *[1] * (like.ndim - 1))
-        if isinstance(t, int) and like.dtype.itemsize >= 4:
-            return torch.full(shape, self.numbers[t], dtype=like.dtype, device=like.device)
+        if isinstance(t, int):
+            dtype = torch.promote_types(like.dtype, torch.float32)
+            return torch.full(shape, self.numbers[t], dtype=dtype, device=like.device)
         return self.at(t, like).expand(shape)
+
+    def _table(self, like: Tensor) -> Tensor:
+        """Every entry as `like` is."""
+        key = like.dtype, like.device
+        if key not in self._tables:
+            dtype = torch.promote_types(like.dtype, torch.float32)
+            with torch.inference_mode(False):
+                self._tables[key] = self.float64.to(dtype).to(like.device)
+        return self._tables[key]
 
 
 def at_every_t(formula: Callable[[NoiseSchedule], Tensor]) -> cached_property[Coefficient]:
