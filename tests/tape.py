@@ -33,7 +33,10 @@ class Tape:
                 lambda *given: function(*given), _error_on_data_dependent_ops=not self.waits
             )
             operations = traced(*inputs)
-            results = tuple(x if x is None else _spoilt(x.detach()) for x in function(*inputs))
+            given = function(*inputs)
+            # A result that is an input is copied, for an input is not to be spoilt.
+            own = [x.detach().clone() if any(x is i for i in inputs) else x for x in given]
+            results = tuple(x if x is None else _spoilt(x.detach()) for x in own)
 
         def play() -> None:
             self.played += 1

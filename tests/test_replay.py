@@ -145,6 +145,53 @@ def test_what_says_something_else_than_a_call_is_not_used(kind: str) -> None:
     assert play.recordings == {}
 
 
+class Other(Tape):
+    """Records another function than it is given."""
+
+    def __init__(self, other: Any):
+        super().__init__()
+        self.other = other
+
+    def record(self, function: Any, inputs: Any) -> Any:
+        return super().record(self.other, inputs)
+
+
+WRONG: dict[str, Any] = {
+    "a sign": lambda x: (100 * x, -x),
+    "nothing": lambda x: (100 * x, 0 * x),
+    "none": lambda x: (100 * x, None),
+    "a shape": lambda x: (100 * x, x[None]),
+    "a type": lambda x: (100 * x, x.double()),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_one_wrong_result_among_larger_ones_is_found(kind: str) -> None:
+    """As the gradients of a network beside those of its last layer."""
+    play = Replay(lambda x: (100 * x, x), Other(WRONG[kind]))
+    play(torch.ones(2))
+    with pytest.warns(UserWarning, match="what was recorded differs from what is called"):
+        same(play(torch.ones(2))[1], torch.ones(2))
+
+
+def test_rounding_alone_is_no_difference() -> None:
+    """A gradient that is zero in exact numbers has any sign in floating point."""
+    play = Replay(lambda x: (x, 1e-8 * x), Other(lambda x: (x, -1e-8 * x)))
+    for _ in range(2):
+        play(torch.ones(2))
+    assert play.works
+
+
+def test_what_overflows_proves_nothing_yet() -> None:
+    """As the first steps of a scaled loss do: the recording is held against the next call too."""
+    play = Replay(lambda x: (x * 1e30,), Other(lambda x: (-7 * x * 1e30,)))
+    for _ in range(2):
+        play(torch.full((2,), 1e30))
+    assert play.works
+    with pytest.warns(UserWarning, match="what was recorded differs from what is called"):
+        same(play(torch.ones(2))[0], torch.full((2,), 1e30))
+
+
 def test_a_function_that_adds_to_what_it_has_left_is_not_played() -> None:
     """As a backward pass does: a call for comparison must not lie where it was recorded."""
     left: list[Tensor] = []
@@ -175,7 +222,9 @@ def test_random_numbers_are_the_same_in_both_and_not_used_up() -> None:
 def test_overflow_is_the_same_in_both() -> None:
     play = Replay(lambda x: (x.square() * 1e30, x), Tape())
     for _ in range(2):
-        assert play(torch.full((2,), 1e10))[0].isinf().all()
+        found = play(torch.full((2,), 1e10))
+        assert found[0].isinf().all()
+        same(found[1], torch.full((2,), 1e10))
     assert play.works
 
 
