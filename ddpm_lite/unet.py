@@ -155,7 +155,7 @@ class UNetConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        at_least_one(blocks=self.blocks, head_width=self.head_width)
+        at_least_one(blocks=self.blocks, heads=self.heads, head_width=self.head_width)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         halvings = len(self.mults) - 1

@@ -148,6 +148,16 @@ def test_a_folder_that_cannot_be_written(work: Path, monkeypatch: pytest.MonkeyP
         assert "locked says Permission denied" in refused(words)
 
 
+def test_a_folder_in_the_place_of_a_file(work: Path) -> None:
+    for name, words in (
+        ("a.json", "evaluate small.safetensors --data digits"),
+        ("a.js", "export small.safetensors"),
+        ("a.png", "sample small.safetensors"),
+    ):
+        (work / name).mkdir()
+        assert f"{name} must be a file, and is a folder" in refused(f"{words} --out {name}")
+
+
 def test_weights_that_a_run_would_replace(work: Path) -> None:
     (work / "run").mkdir()
     (work / "small.safetensors").rename(work / "run" / "model.safetensors")

@@ -41,7 +41,7 @@ def test_the_same_command_goes_on(trained: Path, capfd: pytest.CaptureFixture[st
     before = (trained / "model.safetensors").read_bytes()
     main(["train", "digits", "--out", str(trained), *QUICK.split()])
     assert (trained / "model.safetensors").read_bytes() == before  # nothing was left to do
-    assert f"{trained} goes on from step 4 of 4" in capfd.readouterr().err
+    assert f"{trained} has nothing left to do: it is at step 4 of 4" in capfd.readouterr().err
     options = QUICK.replace("--steps 4", "--steps 6").split()
     with pytest.raises(SystemExit) as end:  # the rate falls over the steps, so they are fixed
         main(["train", "digits", "--out", str(trained), *options])

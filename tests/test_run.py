@@ -20,6 +20,7 @@ from ddpm_lite import GaussianDiffusion, TrainConfig, UNet, digits, linear_sched
 from ddpm_lite.runs import run as runs
 from ddpm_lite.runs.checkpoints import about, load, load_state, save_state
 from ddpm_lite.runs.run import Run
+from ddpm_lite.training import TrainStep
 from tests.killed import CONFIG, SHORT, go, go_short, same, short_end
 from tests.systems import linux_only
 
@@ -314,6 +315,24 @@ def test_a_caller_who_stops_early_loses_nothing(tmp_path: Path) -> None:
     seen = [step.step for step in Run(tmp_path).train(small(1), DIFFUSION, DATA, config)]
     assert seen == [5, 6, 7, 8, 9]
     assert not list(Run(tmp_path).train(small(1), DIFFUSION, DATA, config))
+
+
+def test_a_step_that_is_kept_is_not_kept_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = []
+    whole = Run._save
+
+    def counted(self: Run, step: TrainStep, *rest: Any) -> None:
+        saves.append(step.step)
+        whole(self, step, *rest)
+
+    monkeypatch.setattr(Run, "_save", counted)
+    steps = Run(tmp_path, every=2).train(small(), DIFFUSION, DATA, CONFIG)
+    while next(steps).step < 4:
+        pass
+    steps.close()
+    assert saves == [2, 4]
 
 
 def test_a_longer_run_goes_on(tmp_path: Path) -> None:

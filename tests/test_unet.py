@@ -341,6 +341,8 @@ def test_bad_networks() -> None:
         UNet(8, width=12, block="note")
     with pytest.raises(ValueError, match="width must be a positive multiple of 4, got 0"):
         UNet(8, width=0)
+    with pytest.raises(ValueError, match="heads must be at least 1, got 0"):
+        UNetConfig(heads=0).levels(8)
     with pytest.raises(ValueError, match="mults must name at least one level"):
         UNet(8, mults=())
     with pytest.raises(ValueError, match=r"each at least 1, got \(1, 0\)"):

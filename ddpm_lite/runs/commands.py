@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,10 +104,13 @@ def train(
         steps = run.train(network, diffusion, data, recipe.training, note)
         total = recipe.training.steps
         bar = tqdm(total=total, initial=run.step, unit="step", disable=rank() > 0)
-        if run.step and rank() == 0:
-            bar.write(f"{out} goes on from step {run.step} of {total}", file=sys.stderr)
-        for step in steps:
-            bar.update()
+        first = next(steps, None)
+        before = run.step if first is None else first.step - 1
+        if before and rank() == 0:
+            what = "goes on from" if first else "has nothing left to do: it is at"
+            bar.write(f"{out} {what} step {before} of {total}", file=sys.stderr)
+        for step in chain([first] if first else [], steps):
+            bar.update(step.step - bar.n)
             if step.step % run.log_every == 0 and rank() == 0:
                 row = run.rows()[-1]
                 speed = f"{row['images_per_second']:.0f}"
