@@ -64,11 +64,11 @@ class Coefficient:
 
     def column(self, t: Time, like: Tensor) -> Column:
         """Entry t as a tensor [B, 1, ...], whatever t is."""
-        shape = (like.shape[0], *[1] * (like.ndim - 1))
         if isinstance(t, int):
+            shape = (like.shape[0], *[1] * (like.ndim - 1))
             dtype = torch.promote_types(like.dtype, torch.float32)
             return torch.full(shape, self.numbers[t], dtype=dtype, device=like.device)
-        return self.at(t, like).expand(shape)
+        return self.at(t, like)
 
     def _table(self, like: Tensor) -> Tensor:
         """Every entry as `like` is."""

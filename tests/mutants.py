@@ -130,7 +130,6 @@ MUTANTS: dict[str, list[tuple[str, str]]] = {
         ("return Coefficient, (self.float64,)", "return object.__reduce__(self)"),
         ("dtype = torch.promote_types(like.dtype, torch.float32)\n            return", "dtype = like.dtype\n            return"),
         ("torch.full(shape, self.numbers[t],", "torch.full(shape, self.numbers[t - 1],"),
-        ("return self.at(t, like).expand(shape)", "return self.at(t, like)"),
         ("        with torch.inference_mode(False):  # for", "        if True:  # for"),
         ("            with torch.inference_mode(False):\n                self", "            if True:\n                self"),
         ("value.detach().aminmax()", "value.detach().aminmax()[:1]"),

@@ -391,3 +391,9 @@ def test_a_process_is_copied_and_pickled_after_use() -> None:
     assert len(kept) < new + 5 * 8 * 1001  # the two coefficients, and two of the schedule
     for twin in (pickle.loads(kept), copy.deepcopy(process)):
         assert torch.equal(twin.q_sample(x, 5, x), process.q_sample(x, 5, x))
+
+
+def test_images_of_other_dimensions_keep_their_shape() -> None:
+    process = ForwardProcess(linear_schedule(10))
+    for shape in ((2, 1, 4, 4), (2, 3), (2,), (2, 1, 4, 4)):
+        assert process.q_sample(torch.zeros(shape), 5).shape == shape
