@@ -24,6 +24,7 @@ from ddpm_lite import (
     load_images,
     train,
 )
+from ddpm_lite.images.sets import resizing
 from tests.pictures import SCHEMAS, encode, offline, parquet, random, save, stand_in
 
 __all__ = ["offline", "stand_in"]
@@ -343,3 +344,8 @@ def test_more_than_the_memory_holds(offline: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sets, "_pixels", decoded)
     with pytest.raises(MemoryError, match="5 images of 100 x 100 need"):
         load_images(offline, size=100)
+
+
+@pytest.mark.parametrize(("side", "size"), [(1, 1), (28, 16), (32, 32), (73, 64)])
+def test_the_size_that_is_advised_can_be_halved(side: int, size: int) -> None:
+    assert resizing(side).endswith(f"(--size {size})")
