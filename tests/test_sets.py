@@ -188,10 +188,10 @@ def test_resizing_agrees_with_torch(offline: Path, size: int) -> None:
 
 
 def test_mixed_sizes(offline: Path) -> None:
-    for i, shape in enumerate([(4, 6, 3), (4, 6, 3), (5, 6, 3), (9, 9, 3)]):
+    for i, shape in enumerate([(4, 6, 3), (4, 6, 3), (5, 9, 3), (9, 9, 3)]):
         save(offline / f"{i}.png", random(*shape))
     with pytest.raises(
-        ValueError, match=r"size, but .*0.png is 6 x 4 and .*2.png is 6 x 5; size=4"
+        ValueError, match=r"size, but .*0.png is 6 x 4 and .*2.png is 9 x 5; size=4"
     ):
         load_images(offline)
     assert load_images(offline, size=4).images.shape == (4, 3, 4, 4)
