@@ -189,11 +189,11 @@ def test_torchrun_leaves_us_every_option(command: str, capsys: pytest.CaptureFix
 
 def test_images_that_are_not_square_or_not_alike(work: Path, offline: Path) -> None:
     for i in range(2):
-        save(offline / "wide" / f"{i}.png", random(16, 24, 3))
+        save(offline / "wide" / f"{i}.png", random(16, 40, 3))
         save(offline / "mixed" / f"{i}.png", random(8, 8, *[3][:i]))
     text = refused(f"train digits --out run --data {offline / 'wide'}")
     assert "must be square" in text
-    assert "are 24 x 16; size=16 crops and resizes all (--size 16)" in text
+    assert "are 40 x 16; size=16 crops and resizes all (--size 16)" in text
     text = refused(f"train digits --out run --data {offline / 'mixed'}")
     assert "--channels 1 or --channels 3" in text
     assert not (work / "run").exists()

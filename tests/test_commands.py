@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_the_same_command_goes_on(trained: Path, capfd: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as end:  # the rate falls over the steps, so they are fixed
         main(["train", "digits", "--out", str(trained), *options])
     assert "training steps was 4 and is 6" in str(end.value)
+
+
+def test_a_broken_state_is_none_to_go_on_from(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    last = run / "state-00000004.pt"
+    last.write_bytes(last.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="state-00000004.pt"):
+        main(["train", "digits", "--out", str(run), *QUICK.split(), "--every", "1"])
+    assert f"{run} goes on from step 2 of 4" in capfd.readouterr().err
 
 
 def test_info_says_what_weights_hold(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
