@@ -53,7 +53,7 @@ class Coefficient:
         """Entry t, to multiply `like` by: [1, 1, ...], or [B, 1, ...] for a tensor t.
 
         For an integer t it is a part of the table, and not to be written to. A product with a
-        Python number would take twice as long, and be rounded first next to half precision.
+        Python number would take twice as long, and next to halves be rounded to halves.
         """
         if isinstance(t, int):
             key = like.dtype, like.device, like.ndim

@@ -63,7 +63,7 @@ def decoder_nll(x0: Images, mean: Images, variance: Tensor, levels: int = 256) -
     level = ((x0.to(dtype) + 1) * (last / 2)).round()  # neighbours then share their edge exactly
     mean, sigma = mean.to(dtype), variance.to(dtype).sqrt()
     inf = torch.inf  # torch.where() passes no gradient to the side not taken
-    # (delta_+ - mu) / sigma and (delta_- - mu) / sigma, delta = x0 + 1/last and x0 - 1/last: 1/255.
+    # (delta_+ - mu) / sigma and (delta_- - mu) / sigma; delta is x0 +- 1/last, 1/255 for bytes.
     above = torch.where(level >= last, inf, ((2 * level + 1) / last - 1 - mean) / sigma)
     below = torch.where(level <= 0, -inf, ((2 * level - 1) / last - 1 - mean) / sigma)
     # Phi(above) - Phi(below) is 1 - 1 in the right tail; the mirrored bin lies in the left one.

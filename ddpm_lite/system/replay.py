@@ -209,8 +209,9 @@ class Replay:
             called = [*map(_copy, self.function(*inputs))]
         with torch.random.fork_rng(list(devices)):
             recording.play()
-        apart, size = [0.0], [0.0]
         same = True
+        apart: list[float] = []
+        size: list[float] = []
         for one, other in zip(called, recording.results, strict=True):
             if one is None or other is None:
                 same &= one is other
